@@ -1,0 +1,1 @@
+"""Scripts that train and measure what documents A-E describe, one per experiment."""

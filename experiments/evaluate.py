@@ -1,0 +1,56 @@
+"""Score a trained GAN against the test part of a data set (document E 6).
+
+Example:
+    python -m experiments.evaluate --source=mnist --dataset=mnist
+"""
+
+from absl import flags as absl_flags
+
+from experiments.support import console, figures, flags, generation, run
+
+_SOURCE = absl_flags.DEFINE_string(
+    "source", "mnist", "pretrained model: a shipped name or a run directory"
+)
+flags.adopt(*generation.DATA_FLAGS, generation.BACKBONE)
+
+
+def main(argv):
+    with console.quiet_tensorflow():
+        import numpy as np
+
+        from gan_transfer import data, features, metrics, pretrained
+
+    gan = pretrained.load(_SOURCE.value)
+    directory = run.RunDirectory.open(
+        flags.OUT_DIR.value, flags.configuration(argv[0]), flags.OVERWRITE.value
+    )
+    size, _, channels = gan.image_shape
+    images = generation.load_images(size, channels)
+    extractors = generation.extractors(images.train)
+    scores = generation.evaluate(gan, images, extractors)
+    name, judge = next(iter(extractors.items()))
+    generated = data.to_uint8(gan.generate(1000, seed=2))
+    check = metrics.memorisation(
+        *(
+            features.extract(judge, part[:10_000])
+            for part in (generated, images.train, images.test)
+        )
+    )
+    nearest = np.asarray(check.nearest)[:12]
+    figures.pairs(
+        directory.path("nearest.png"),
+        [generated[:12], images.train[:10_000][nearest]],
+        ["generated", "nearest training image"],
+        f"{_SOURCE.value}: nearest of {min(10_000, len(images.train)):,} training "
+        f"images by {name} features",
+    )
+    scores[f"memorised_share_{name}"] = check.share
+    directory.write_summary(
+        {"source": _SOURCE.value, "dataset": images.name, "scores": scores}
+    )
+    print(f"{_SOURCE.value} against the test part of {images.name}:")
+    generation.print_scores(scores)
+
+
+if __name__ == "__main__":
+    console.run(main)

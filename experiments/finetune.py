@@ -1,0 +1,167 @@
+"""Carry a pretrained GAN to other images (documents A 3.2(2), B 3.2.1).
+
+--source is a shipped model (mnist, fashion_mnist, emoji64) or a run directory, --dataset
+a name, a file or a folder of pictures. Steps, recipe and augmentation are chosen by the
+number of images where they are not given. Run it again to continue where it was stopped.
+
+Example, for a folder of 200 pictures of your own:
+    python -m experiments.finetune --source=emoji64 --dataset=my_pictures
+"""
+
+import time
+
+from absl import flags as absl_flags
+
+from experiments.support import console, figures, flags, generation, run
+
+_SOURCE = absl_flags.DEFINE_string(
+    "source", "mnist", "pretrained model: a shipped name or a run directory"
+)
+_RECIPE = absl_flags.DEFINE_enum(
+    "recipe",
+    "auto",
+    [
+        "auto",
+        "scratch",
+        "fine_tune",
+        "freeze_discriminator",
+        "freeze_generator",
+        "scale_shift",
+        "new_head",
+        "gradual_thaw",
+        "l2_to_source",
+        "latent_head",
+    ],
+    "how to fine-tune; scratch copies nothing and is the control",
+)
+_DEPTH = absl_flags.DEFINE_integer(
+    "depth", 1, "stages that the freezing recipes freeze", lower_bound=0
+)
+_BATCH_NORM = absl_flags.DEFINE_enum(
+    "batch_norm",
+    "adapt",
+    ["frozen", "adapt"],
+    "statistics of frozen batch norms: kept and used, or collected further",
+)
+flags.adopt(
+    *generation.TRAINING_FLAGS, flags.SIZE, flags.CHANNELS, generation.CONDITIONAL
+)
+
+
+def choose(count: int) -> tuple[str, str, int]:
+    """Recipe, augmentation and steps for `count` target images."""
+    recipe = "latent_head" if count <= 10 else "freeze_discriminator"
+    if count > 5000:
+        recipe = "fine_tune"
+    augment = "none" if count > 5000 else "diffaugment"
+    return recipe, augment, min(4000, max(300, 2 * count))
+
+
+def main(argv):
+    with console.quiet_tensorflow():
+        from gan_transfer import adversarial, cross_domain, pretrained, recipes
+        from gan_transfer.networks import presets
+
+    directory = run.RunDirectory.open(
+        flags.OUT_DIR.value, flags.configuration(argv[0]), flags.OVERWRITE.value
+    )
+    about = pretrained.describe(_SOURCE.value)
+    size = flags.SIZE.value or about["size"]
+    images = generation.load_images(size, flags.CHANNELS.value or about["channels"])
+    recipe, augment, steps = choose(len(images.train))
+    if _RECIPE.value != "auto":
+        recipe = _RECIPE.value
+    settings = generation.settings(augment)
+    steps = flags.STEPS.value or steps
+    classes = len(images.class_names) if generation.CONDITIONAL.value else 0
+    description = {
+        **about,
+        "size": size,
+        "channels": images.channels,
+        "classes": classes,
+        "dataset": images.name,
+        "source": about["dataset"],
+        "recipe": recipe,
+    }
+    with generation.strategy_scope():
+        source = pretrained.load(_SOURCE.value)
+        networks = presets.build(
+            about["model"],
+            size,
+            images.channels,
+            classes=classes,
+            width=about["width"],
+            latent_dim=about["latent_dim"],
+        )
+        if recipe == "scratch":
+            gan = adversarial.GAN(*networks, seed=flags.SEED.value)
+            phases = [recipes.Phase("scratch", 1.0, lambda: None)]
+        else:
+            gan, copies = cross_domain.migrate(
+                source, *networks, recipe=recipe, seed=flags.SEED.value
+            )
+            phases = recipes.by_name(recipe)(gan, _DEPTH.value, _BATCH_NORM.value)
+            print(cross_domain.plan(gan, copies, phases[0], settings))
+        session = generation.Session(directory, images, gan, description, steps)
+        print(
+            f"{session.title} from {about['dataset']}: {len(session.train):,} images, "
+            f"recipe {recipe}, {session.epochs * session.epoch_steps:,} updates, "
+            f"{'no' if settings.augmentation is None else 'with'} augmentation, about "
+            f"{_estimated_minutes(session):.1f} minutes -> {directory.folder}"
+        )
+        rows = recipes.train(
+            gan,
+            phases,
+            lambda phase: settings.compile(gan, phase),
+            session.batches,
+            directory.folder,
+            epochs=session.epochs,
+            epoch_steps=session.epoch_steps,
+            images_per_step=session.images_per_step,
+            monitor=session.monitor,
+            extra=session.watchers(),
+            verbose=generation.progress(),
+        )
+    scores = session.finish(rows, {"recipe": recipe, "source": _SOURCE.value})
+    _draw_pairs(directory, source, gan, about, images.name)
+    print(f"{session.title}, test scores:")
+    generation.print_scores(scores)
+    print(f"pictures, models and summary.json are in {directory.folder}")
+
+
+def _estimated_minutes(session) -> float:
+    """Minutes of training, from one timed forward pass of each network."""
+    import tensorflow as tf
+
+    gan, batch = session.gan, flags.BATCH_SIZE.value
+    total = 0.0
+    # G runs forward twice and backward once, D forward three times and backward three.
+    for network, passes in ((gan.generator, 4), (gan.discriminator, 9)):
+        shapes = [(batch, *each.shape[1:]) for each in network.inputs]
+        inputs = [tf.zeros(shape, each.dtype) for shape, each in
+                  zip(shapes, network.inputs, strict=True)]
+        forward = tf.function(network)
+        forward(inputs if len(inputs) > 1 else inputs[0])
+        start = time.perf_counter()
+        forward(inputs if len(inputs) > 1 else inputs[0])
+        total += passes * (time.perf_counter() - start)
+    return total * session.epochs * session.epoch_steps / 60
+
+
+def _draw_pairs(directory, source, gan, about, target_name: str) -> None:
+    """Source and target images of equal latents, one above the other."""
+    from gan_transfer import adversarial, data
+
+    if source.latent_dim != gan.latent_dim:
+        return
+    latents = adversarial.sample_latents(12, gan.latent_dim, 0)
+    figures.pairs(
+        directory.path("pairs.png"),
+        [data.to_uint8(each.decode(latents)) for each in (source, gan)],
+        [f"source: {about['dataset']}", f"target: {target_name}"],
+        "equal latents before and after the transfer",
+    )
+
+
+if __name__ == "__main__":
+    console.run(main)

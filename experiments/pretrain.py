@@ -1,0 +1,75 @@
+"""Train a GAN from scratch and evaluate it (documents A 3.2(1), B 3.1.3, C 3.2).
+
+Run it again to continue where it was stopped.
+
+Example:
+    python -m experiments.pretrain --flagfile=experiments/flags/pretrain/mnist.flags
+"""
+
+from experiments.support import console, flags, generation, run
+
+flags.adopt(*generation.TRAINING_FLAGS, *generation.NETWORK_FLAGS)
+
+_DEFAULT_STEPS = 4000
+
+
+def main(argv):
+    with console.quiet_tensorflow():
+        from gan_transfer import adversarial, recipes
+        from gan_transfer.networks import presets
+
+    directory = run.RunDirectory.open(
+        flags.OUT_DIR.value, flags.configuration(argv[0]), flags.OVERWRITE.value
+    )
+    model = generation.MODEL.value
+    images = generation.load_images(*generation.wanted_format(model))
+    settings = generation.settings()
+    classes = len(images.class_names) if generation.CONDITIONAL.value else 0
+    description = {
+        "model": model,
+        "width": generation.WIDTH.value,
+        "latent_dim": generation.LATENT_DIM.value,
+        "size": images.size,
+        "channels": images.channels,
+        "classes": classes,
+        "dataset": images.name,
+        "class_names": images.class_names if classes else (),
+    }
+    with generation.strategy_scope():
+        networks = presets.build(
+            model,
+            images.size,
+            images.channels,
+            classes=classes,
+            width=generation.WIDTH.value,
+            latent_dim=generation.LATENT_DIM.value,
+        )
+        gan = adversarial.GAN(*networks, seed=flags.SEED.value)
+        steps = flags.STEPS.value or _DEFAULT_STEPS
+        session = generation.Session(directory, images, gan, description, steps)
+        print(
+            f"{session.title}: {len(session.train):,} images "
+            f"{images.size}x{images.size}x{images.channels}, "
+            f"{session.epochs * session.epoch_steps:,} updates -> {directory.folder}"
+        )
+        rows = recipes.train(
+            gan,
+            [recipes.Phase("pretrain", 1.0, lambda: None)],
+            lambda phase: settings.compile(gan, phase),
+            session.batches,
+            directory.folder,
+            epochs=session.epochs,
+            epoch_steps=session.epoch_steps,
+            images_per_step=session.images_per_step,
+            monitor=session.monitor,
+            extra=session.watchers(),
+            verbose=generation.progress(),
+        )
+    scores = session.finish(rows, {})
+    print(f"{session.title}, test scores:")
+    generation.print_scores(scores)
+    print(f"pictures, models and summary.json are in {directory.folder}")
+
+
+if __name__ == "__main__":
+    console.run(main)

@@ -1,0 +1,110 @@
+"""Pictures of a trained GAN: grids, interpolations, source-target pairs, a GIF (A 3.2(3)).
+
+Example:
+    python -m experiments.sample --source=mnist --kind=interpolation
+"""
+
+import pathlib
+
+from absl import flags as absl_flags
+
+from experiments.support import console, figures, flags, sheet
+
+_SOURCE = absl_flags.DEFINE_string(
+    "source", "mnist", "pretrained model: a shipped name or a run directory"
+)
+_OTHER = absl_flags.DEFINE_string(
+    "other", None, "second model for --kind=pairs: the target of a transfer"
+)
+_KIND = absl_flags.DEFINE_enum(
+    "kind",
+    "grid",
+    ["grid", "interpolation", "pairs", "gif"],
+    "grid of samples; rows between two latents; source above --other from equal "
+    "latents; an animated walk through latents",
+)
+_COUNT = absl_flags.DEFINE_integer("count", 64, "images, or columns of rows", 1, 1024)
+_LABEL = absl_flags.DEFINE_integer(
+    "label", None, "class to draw (conditional models only)", lower_bound=0
+)
+flags.adopt(flags.OUT_DIR, flags.SEED)
+_FRAMES = 12
+
+
+def main(argv):
+    with console.quiet_tensorflow():
+        from gan_transfer import adversarial, data, errors, pretrained
+
+    gan = pretrained.load(_SOURCE.value)
+    folder = pathlib.Path(flags.OUT_DIR.value)
+    folder.mkdir(parents=True, exist_ok=True)
+    seed, count = flags.SEED.value, _COUNT.value
+    about = f"{_SOURCE.value}, seed {seed}"
+
+    def draw(latents, model=gan):
+        return data.to_uint8(model.decode(latents, _LABEL.value))
+
+    def latents(number):
+        return adversarial.sample_latents(number, gan.latent_dim, seed)
+
+    if _KIND.value == "grid":
+        path = folder / "grid.png"
+        figures.sample_grid(path, draw(latents(count)), f"samples of {about}")
+    elif _KIND.value == "interpolation":
+        path = folder / "interpolation.png"
+        columns = min(count, _FRAMES)
+        walk = _walk(latents(2 * columns), columns)
+        figures.sample_grid(
+            path,
+            draw(walk),
+            f"{about}: every row goes from one latent to another along the sphere",
+            columns=columns,
+        )
+    elif _KIND.value == "pairs":
+        if _OTHER.value is None:
+            raise errors.InputError("--kind=pairs needs --other, the transferred model")
+        path = folder / "pairs.png"
+        other = pretrained.load(_OTHER.value)
+        if other.latent_dim != gan.latent_dim:
+            raise errors.InputError(
+                f"{_OTHER.value} has {other.latent_dim} latents, {_SOURCE.value} "
+                f"{gan.latent_dim}: pairs need equal latents"
+            )
+        chosen = latents(min(count, 16))
+        figures.pairs(
+            path,
+            [draw(chosen), draw(chosen, other)],
+            [_SOURCE.value, _OTHER.value],
+            f"equal latents, seed {seed}",
+        )
+    else:
+        path = folder / "walk.gif"
+        stops = latents(8 * 16).reshape(8, 16, -1)
+        frames = [
+            sheet.tile(draw(between), 4)
+            for first, second in zip(stops, stops[[*range(1, 8), 0]], strict=True)
+            for between in _spherical(first, second, _FRAMES)
+        ]
+        figures.gif(path, frames, 80)
+    print(f"wrote {path}")
+
+
+def _walk(latents, columns: int):
+    """Rows between pairs of latents `[2 columns, D]` -> `[columns * columns, D]`."""
+    import numpy as np
+
+    first, second = latents[:columns], latents[columns:]
+    rows = _spherical(first, second, columns)
+    return np.moveaxis(rows, 0, 1).reshape(columns * columns, -1)
+
+
+def _spherical(first, second, count: int):
+    """Points `[count, N, D]` on arcs between latents `[N, D]`, `second` excluded."""
+    import numpy as np
+
+    t = (np.arange(count, dtype=np.float32) / count)[:, None, None] * (np.pi / 2)
+    return np.cos(t) * first + np.sin(t) * second
+
+
+if __name__ == "__main__":
+    console.run(main)

@@ -1,0 +1,84 @@
+"""How a script meets the person who typed the command: errors, exit codes, silence."""
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+
+from absl import app
+from absl import flags as absl_flags
+
+from experiments.support import flags
+from gan_transfer import errors
+
+BAD_INPUT = 2
+INTERRUPTED = 130  # what shells report for a process that SIGINT ended
+
+
+def run(main: Callable[[Sequence[str]], int | None]) -> None:
+    """Parses the flags, calls `main(argv)` and exits with its status.
+
+    Bad input and trouble with files end in one line on stderr and status 2,
+    wrong flags in one line and status 1, Ctrl-C in one line and status 130. Any
+    other exception is a defect and keeps its traceback.
+    """
+
+    def guarded(arguments: Sequence[str]) -> int | None:
+        try:
+            flags.settle(arguments)
+            return main(arguments)
+        except absl_flags.Error as error:
+            return _fail(f"error: {error}", 1)
+        except errors.InputError as error:
+            return _fail(f"error: {error}", BAD_INPUT)
+        except OSError as error:
+            return _fail(f"error: {describe(error)}", BAD_INPUT)
+        except KeyboardInterrupt:
+            return _fail("stopped; run the same command again to continue", INTERRUPTED)
+
+    app.run(guarded)
+
+
+def describe(error: OSError) -> str:
+    """Says in one line what the system refused, and for which file."""
+    if error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+@contextlib.contextmanager
+def quiet_tensorflow() -> Iterator[None]:
+    """Imports TensorFlow without its banner; wrap the other heavy imports in it.
+
+    TensorFlow writes the banner from C++ before any log level counts, so file
+    descriptor 2 itself points elsewhere meanwhile. What was written appears after
+    all when the block raises.
+    """
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as captured:
+        os.dup2(captured.fileno(), 2)
+        failed = True
+        try:
+            import tensorflow as tf
+
+            # The first look at the devices complains too, on a machine without one.
+            tf.config.list_physical_devices()
+            yield
+            failed = False
+        finally:
+            sys.stderr.flush()
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            if failed:
+                captured.seek(0)
+                with os.fdopen(os.dup(2), "wb") as terminal:
+                    shutil.copyfileobj(captured, terminal)
+
+
+def _fail(message: str, status: int) -> int:
+    sys.stdout.flush()
+    print(message, file=sys.stderr)
+    return status

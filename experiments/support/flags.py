@@ -1,0 +1,168 @@
+"""Command-line flags that several scripts share; packages never see them.
+
+A script names the ones it obeys, `adopt(DATASET, STEPS, OUT_DIR)`, at its top:
+`--help` lists them, `flags.txt` stores them, and giving another one is an error.
+"""
+
+import pathlib
+import sys
+from collections.abc import Sequence
+
+from absl import flags as absl_flags
+
+DATASET = absl_flags.DEFINE_string(
+    "dataset",
+    "mnist",
+    "images to use: a named set (mnist, fashion_mnist, glyphs, ...), a .npz or .npy "
+    "file, or a folder of pictures",
+)
+DATA_DIR = absl_flags.DEFINE_string(
+    "data_dir",
+    None,
+    "folder in which named sets are looked for first; default: $GAN_TRANSFER_DATA",
+)
+FALLBACK_DATASET = absl_flags.DEFINE_enum(
+    "fallback_dataset",
+    None,
+    ["glyphs"],
+    "set to go on with where --dataset can neither be found nor downloaded; "
+    "default: none, stop with an error",
+)
+LIMIT = absl_flags.DEFINE_integer(
+    "limit",
+    None,
+    "number of training images to use, a seeded class-balanced choice; default: all",
+    lower_bound=1,
+)
+SIZE = absl_flags.DEFINE_integer(
+    "size",
+    None,
+    "side of the square images in pixels, 16 to 256; default: as stored",
+    lower_bound=16,
+    upper_bound=256,
+)
+CHANNELS = absl_flags.DEFINE_integer(
+    "channels", None, "colour channels, 1 (grey) or 3 (RGB); default: as stored"
+)
+absl_flags.register_validator(
+    CHANNELS.name,
+    lambda channels: channels in (None, 1, 3),
+    message="must be 1 (grey) or 3 (RGB)",
+)
+OUT_DIR = absl_flags.DEFINE_string(
+    "out_dir",
+    None,
+    "folder for everything the run writes; default: "
+    "runs/<script>-<name of the flagfile>",
+)
+OVERWRITE = absl_flags.DEFINE_boolean(
+    "overwrite", False, "remove the run that --out_dir holds and start anew"
+)
+STEPS = absl_flags.DEFINE_integer(
+    "steps",
+    None,
+    "updates of the weights, at least 1; default: chosen by the script and printed",
+    lower_bound=1,
+)
+BATCH_SIZE = absl_flags.DEFINE_integer(
+    "batch_size",
+    64,
+    "images per update over all replicas together, 1 to 4096",
+    lower_bound=1,
+    upper_bound=4096,
+)
+SEED = absl_flags.DEFINE_integer(
+    "seed", 0, "fixes every random choice of the run, 0 or more", lower_bound=0
+)
+STRATEGY = absl_flags.DEFINE_enum(
+    "strategy",
+    "none",
+    ["none", "mirrored", "multi_worker"],
+    "tf.distribute strategy: none (one device), mirrored (all GPUs of this machine), "
+    "multi_worker (the machines that $TF_CONFIG names)",
+)
+MIXED_PRECISION = absl_flags.DEFINE_enum(
+    "mixed_precision",
+    "float32",
+    ["float32", "mixed_bfloat16", "mixed_float16"],
+    "Keras dtype policy of the networks; the mixed ones pay on GPUs and on CPUs "
+    "with bfloat16 units",
+)
+VERBOSE = absl_flags.DEFINE_boolean("verbose", True, "print progress while training")
+
+# From here on absl takes a script that calls adopt() as the one that adopts.
+absl_flags.disclaim_key_flags()
+
+
+def adopt(*holders: absl_flags.FlagHolder) -> None:
+    """Makes shared flags the calling script's own."""
+    for holder in holders:
+        absl_flags.declare_key_flag(holder)
+
+
+def settle(arguments: Sequence[str]) -> None:
+    """Checks the parsed command line and fills in the default of --out_dir.
+
+    Args:
+        arguments: what absl left over: the script's name, then everything that is
+            no flag.
+
+    Raises:
+        absl.flags.Error: an argument is no flag, or a flag is a shared one that the
+            script does not obey.
+    """
+    if len(arguments) > 1:
+        raise absl_flags.Error(
+            f"'{arguments[1]}' is not a flag: write --name=value, also in flagfiles"
+        )
+    script = arguments[0]
+    own = absl_flags.FLAGS.get_key_flags_for_module(script)
+    for flag in absl_flags.FLAGS.get_flags_for_module(__name__):
+        if flag.present and flag not in own:
+            raise absl_flags.Error(
+                f"--{flag.name} has no effect on {pathlib.Path(script).stem}: "
+                "leave it out (--help lists the flags it has)"
+            )
+    if OUT_DIR.value is None:
+        absl_flags.FLAGS[OUT_DIR.name].value = default_out_dir(sys.argv)
+
+
+def default_out_dir(command_line: Sequence[str]) -> str:
+    """Names the run directory of a command.
+
+    Args:
+        command_line: as in `sys.argv`: the script, then the arguments.
+
+    Returns:
+        `runs/<script>-<flagfile>` of the last `--flagfile`, underscores as hyphens:
+        the name of the make target. `runs/<script>` without a flagfile or with one
+        named `default.flags`.
+    """
+    name = pathlib.Path(command_line[0]).stem
+    prefixes = ("--flagfile=", "-flagfile=")
+    files = [a.partition("=")[2] for a in command_line[1:] if a.startswith(prefixes)]
+    if files and (stem := pathlib.Path(files[-1]).stem) != "default":
+        name = f"{name}-{stem}"
+    return f"runs/{name.replace('_', '-')}"
+
+
+def configuration(script: str) -> dict[str, str]:
+    """Returns what `RunDirectory.open` stores: the script's own flags as text.
+
+    Args:
+        script: `argv[0]` as absl gives it to `main`, or a module's name.
+
+    Returns:
+        Flag name -> value, a line for each value of a flag that may be given
+        several times. Flags without a value and --overwrite are left out.
+    """
+    texts = {}
+    for flag in absl_flags.FLAGS.get_key_flags_for_module(script):
+        if flag.value is None or flag.name == OVERWRITE.name:
+            continue
+        if flag.boolean:
+            texts[flag.name] = str(flag.value).lower()
+        else:
+            lines = flag.serialize().split("\n")
+            texts[flag.name] = "\n".join(line.partition("=")[2] for line in lines)
+    return texts

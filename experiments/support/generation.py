@@ -1,0 +1,418 @@
+"""Flags and wiring that the generation scripts share: data, settings, scores, pictures.
+
+Import it at the top for the flags; TensorFlow and the packages are imported inside the
+functions, after the flags are checked.
+"""
+
+import contextlib
+import dataclasses
+import sys
+
+from absl import flags as absl_flags
+
+from experiments.support import figures, flags, run
+from gan_transfer import errors
+
+MODEL = absl_flags.DEFINE_string(
+    "model",
+    "dcgan",
+    "networks: dcgan, sngan, document_a_mnist, document_b_256, document_c_64, "
+    "document_e_mnist, tensorflow_tutorial",
+)
+WIDTH = absl_flags.DEFINE_integer(
+    "width", 32, "filters of the finest stage of dcgan and sngan, 4 to 256", 4, 256
+)
+LATENT_DIM = absl_flags.DEFINE_integer(
+    "latent_dim", 64, "length of the latent vectors of dcgan and sngan", 1, 1024
+)
+CONDITIONAL = absl_flags.DEFINE_boolean(
+    "conditional", False, "give both networks the class labels of the data set"
+)
+LOSS = absl_flags.DEFINE_enum(
+    "loss",
+    "non_saturating",
+    [
+        "minimax",
+        "non_saturating",
+        "least_squares",
+        "wasserstein",
+        "hinge",
+        "relativistic",
+    ],
+    "adversarial loss",
+)
+PENALTY = absl_flags.DEFINE_enum(
+    "penalty",
+    "r1",
+    ["none", "r1", "r2", "r1_r2", "gradient_penalty"],
+    "gradient penalty on the discriminator",
+)
+PENALTY_WEIGHT = absl_flags.DEFINE_float(
+    "penalty_weight", 1.0, "weight of --penalty, above 0", lower_bound=1e-6
+)
+PENALTY_EVERY = absl_flags.DEFINE_integer(
+    "penalty_every", 8, "apply --penalty on every n-th update, times n", lower_bound=1
+)
+CLIP = absl_flags.DEFINE_float(
+    "clip", None, "clip the discriminator's weights to +- this", lower_bound=1e-6
+)
+AUGMENT = absl_flags.DEFINE_string(
+    "augment",
+    "auto",
+    "none, diffaugment (colour, translation, cutout), ada (the same with adaptive "
+    "probability), or transforms joined by commas (translation,cutout); auto: none for "
+    "training from scratch, by the number of images for fine-tuning",
+)
+LEARNING_RATE = absl_flags.DEFINE_float(
+    "learning_rate", 4e-4, "of Adam, for both networks", lower_bound=1e-8
+)
+BETA_1 = absl_flags.DEFINE_float("beta_1", 0.5, "of Adam, 0 to 1", 0.0, 0.9999)
+BETA_2 = absl_flags.DEFINE_float("beta_2", 0.99, "of Adam, 0 to 1", 0.0, 0.9999)
+AVERAGING = absl_flags.DEFINE_float(
+    "averaging", 0.995, "decay of the generator's weight average; 0: none", 0.0, 0.9999
+)
+DISCRIMINATOR_STEPS = absl_flags.DEFINE_integer(
+    "discriminator_steps", 1, "discriminator updates per generator update", 1, 20
+)
+EVALUATIONS = absl_flags.DEFINE_integer(
+    "evaluations",
+    10,
+    "how often the run is evaluated and its state saved; --steps is rounded up to a "
+    "multiple",
+    lower_bound=1,
+)
+BACKBONE = absl_flags.DEFINE_string(
+    "backbone",
+    None,
+    "weights of MobileNetV2 (.npz) for the distances of colour images; default: pixel "
+    "features only",
+)
+DATA_FLAGS = (
+    flags.DATASET,
+    flags.DATA_DIR,
+    flags.FALLBACK_DATASET,
+    flags.LIMIT,
+    flags.OUT_DIR,
+    flags.OVERWRITE,
+    flags.SEED,
+)
+TRAINING_FLAGS = (
+    *DATA_FLAGS,
+    flags.STEPS,
+    flags.BATCH_SIZE,
+    flags.STRATEGY,
+    flags.MIXED_PRECISION,
+    flags.VERBOSE,
+    LOSS,
+    PENALTY,
+    PENALTY_WEIGHT,
+    PENALTY_EVERY,
+    CLIP,
+    AUGMENT,
+    LEARNING_RATE,
+    BETA_1,
+    BETA_2,
+    AVERAGING,
+    DISCRIMINATOR_STEPS,
+    EVALUATIONS,
+    BACKBONE,
+)
+NETWORK_FLAGS = (flags.SIZE, flags.CHANNELS, MODEL, WIDTH, LATENT_DIM, CONDITIONAL)
+
+# Fewer training images than this are not split for selection: all are needed.
+_SELECT_FROM = 1000
+_SHOWN = 64
+
+
+def strategy_scope() -> contextlib.AbstractContextManager:
+    """The scope of `--strategy`; sets the dtype policy of `--mixed_precision` too."""
+    import keras
+    import tensorflow as tf
+
+    keras.mixed_precision.set_global_policy(flags.MIXED_PRECISION.value)
+    if flags.STRATEGY.value == "mirrored":
+        return tf.distribute.MirroredStrategy().scope()
+    if flags.STRATEGY.value == "multi_worker":
+        return tf.distribute.MultiWorkerMirroredStrategy().scope()
+    return contextlib.nullcontext()
+
+
+def load_images(size: int | None, channels: int | None):
+    """`data.load` with the data flags, at the given size and channel count."""
+    from gan_transfer import data
+
+    return data.load(
+        flags.DATASET.value,
+        data_dir=flags.DATA_DIR.value,
+        size=size,
+        channels=channels,
+        limit=flags.LIMIT.value,
+        seed=flags.SEED.value,
+        fallback=flags.FALLBACK_DATASET.value,
+    )
+
+
+def settings(chosen_augment: str = "none"):
+    """`recipes.Settings` from the flags; `--augment=auto` means `chosen_augment`."""
+    from gan_transfer import augmentation, losses, recipes, regularization
+
+    kinds = {
+        "none": (),
+        "r1": (regularization.R1,),
+        "r2": (regularization.R2,),
+        "r1_r2": (regularization.R1, regularization.R2),
+        "gradient_penalty": (regularization.GradientPenalty,),
+    }
+    return recipes.Settings(
+        learning_rate=LEARNING_RATE.value,
+        beta_1=BETA_1.value,
+        beta_2=BETA_2.value,
+        loss=losses.by_name(LOSS.value),
+        discriminator_steps=DISCRIMINATOR_STEPS.value,
+        penalties=tuple(kind(PENALTY_WEIGHT.value) for kind in kinds[PENALTY.value]),
+        penalize_every=PENALTY_EVERY.value,
+        clip=CLIP.value,
+        augmentation=augmentation.by_name(
+            chosen_augment if AUGMENT.value == "auto" else AUGMENT.value
+        ),
+        averaging=AVERAGING.value,
+    )
+
+
+@dataclasses.dataclass
+class Session:
+    """One generation run: its folder, images, model and measures.
+
+    Attributes:
+        run: the run directory.
+        images: the data set.
+        gan: the model, already in the strategy's scope.
+        description: what `pretrained.describe` will return of the run.
+        steps: updates asked for.
+        train, labels: the images trained on, without the validation part.
+        validation: images that choose the best generator; None below 1,000 images.
+    """
+
+    run: run.RunDirectory
+    images: object
+    gan: object
+    description: dict
+    steps: int
+
+    def __post_init__(self):
+        from gan_transfer import data, features
+
+        self.train, self.labels = self.images.train, self.images.train_labels
+        self.validation = None
+        if len(self.train) >= _SELECT_FROM:
+            self.train, self.labels, self.validation, _ = data.hold_out(
+                self.train, self.labels, min(5000, len(self.train) // 10), 0
+            )
+        self.extractors = extractors(self.train)
+        self.judge = next(iter(self.extractors.values()))
+        if self.validation is not None:
+            self._real = features.extract(self.judge, self.validation)
+
+    @property
+    def epoch_steps(self) -> int:
+        """Updates between two evaluations."""
+        return -(-self.steps // EVALUATIONS.value)
+
+    @property
+    def epochs(self) -> int:
+        """Evaluations of the run."""
+        return -(-self.steps // self.epoch_steps)
+
+    @property
+    def images_per_step(self) -> int:
+        """Real images one update looks at."""
+        return flags.BATCH_SIZE.value * DISCRIMINATOR_STEPS.value
+
+    @property
+    def monitor(self) -> str | None:
+        """Name of the validation distance, None without a validation part."""
+        return None if self.validation is None else "val_distance"
+
+    def batches(self, start: int):
+        """Training batches from update `start` on."""
+        from gan_transfer import data
+
+        return data.batches(
+            self.train,
+            self.images_per_step,
+            labels=self.labels if self.gan.classes else None,
+            seed=flags.SEED.value,
+            start=start,
+        )
+
+    def watchers(self) -> tuple:
+        """Callbacks of every epoch: validation distance, then a sample grid."""
+        import keras
+
+        def watch(epoch, logs):
+            if self.validation is not None:
+                logs["val_distance"] = self.validation_distance()
+            step = int(self.gan.updates.numpy())
+            figures.sample_grid(
+                self.run.samples / f"step_{step:06d}.png",
+                self.sample(_SHOWN),
+                f"{self.title}: fixed latents after {step:,} updates",
+                reference=self.train[:_SHOWN],
+                reference_title=f"training images ({self.images.name})",
+            )
+
+        return (keras.callbacks.LambdaCallback(on_epoch_end=watch),)
+
+    @property
+    def title(self) -> str:
+        """Model and data, for titles."""
+        return f"{self.description['model']} on {self.images.name}"
+
+    def sample(self, count: int, seed: int = 0):
+        """uint8 samples of the averaged generator."""
+        from gan_transfer import data
+
+        return data.to_uint8(self.gan.generate(count, seed))
+
+    def validation_distance(self) -> float:
+        """Distance of samples to the validation part: Frechet, or kernel if it is small.
+
+        As many samples as validation images; the Frechet distance from 1,000 on.
+        """
+        from gan_transfer import features, metrics
+
+        count = len(self.validation)
+        fake = features.extract(self.judge, self.sample(count, seed=1))
+        if count < 1000:
+            return metrics.kernel_distance(self._real, fake)[0]
+        statistics = metrics.FeatureStatistics
+        return metrics.frechet_distance(
+            statistics().update(self._real), statistics().update(fake)
+        )
+
+    def finish(self, rows: list[dict], extra: dict) -> dict:
+        """Load the best generator, save the models, evaluate, draw, summarise.
+
+        Returns:
+            The scores, as in `summary.json`.
+        """
+        best = self.run.path("best.weights.h5")
+        if self.monitor is not None and best.exists():
+            self.gan.averaged_generator.load_weights(best)
+        for name in ("generator", "discriminator", "averaged_generator"):
+            partial = self.run.path(f"partial.{name}.keras")
+            getattr(self.gan, name).save(partial)
+            partial.replace(self.run.path(f"{name}.keras"))
+        scores = evaluate(self.gan, self.images, self.extractors)
+        self._draw(rows, scores)
+        self.run.write_summary(
+            {
+                "description": {**self.description, "scores": scores},
+                "dataset": self.images.name,
+                "training_images": len(self.train),
+                "updates": int(self.gan.updates.numpy()),
+                "images_shown": int(self.gan.updates.numpy()) * self.images_per_step,
+                "seed": flags.SEED.value,
+                "scores": scores,
+                "protocol": "samples of the averaged generator against the test part; "
+                + (
+                    "best epoch by the distance to a validation part of the training data"
+                    if self.monitor
+                    else "last epoch, nothing selected"
+                ),
+                **extra,
+            }
+        )
+        return scores
+
+    def _draw(self, rows: list[dict], scores: dict) -> None:
+        first = next(iter(scores))
+        figures.sample_grid(
+            self.run.path("samples.png"),
+            self.sample(_SHOWN),
+            f"{self.title} ({int(self.gan.updates.numpy()):,} updates, "
+            f"{first} = {scores[first]:.3g})",
+            reference=self.images.test[:_SHOWN],
+            reference_title=f"test images ({self.images.name})",
+        )
+        steps = [row["step"] for row in rows]
+        losses = {
+            label: (steps, [row[name] for row in rows], None)
+            for label, name in (("discriminator", "d_loss"), ("generator", "g_loss"))
+        }
+        figures.curves(
+            self.run.path("losses.png"),
+            losses,
+            f"{self.title}: losses",
+            "updates",
+            "loss",
+        )
+        if self.monitor is not None:
+            figures.curves(
+                self.run.path("distance.png"),
+                {"validation": (steps, [row["val_distance"] for row in rows], None)},
+                f"{self.title}: distance of {len(self.validation):,} samples to as many "
+                "validation images",
+                "updates",
+                "distance",
+                log=True,
+            )
+
+
+def extractors(train) -> dict:
+    """Two unrelated feature extractors for images like uint8 `train` `[N, H, W, C]`.
+
+    The first one judges while training: MobileNetV2 if `--backbone` names its weights,
+    the shipped classifier for 28x28 grey images, else none stands before the pixel PCA.
+    """
+    from gan_transfer import features
+
+    chosen = {}
+    if BACKBONE.value is not None:
+        chosen["mobilenet"] = features.mobilenet_v2(BACKBONE.value)
+    elif train.shape[1:] == (28, 28, 1):
+        chosen["classifier"] = features.classifier_features()
+    chosen["pca"] = features.PixelPCA(train, max(1, min(64, len(train) // 4)))
+    return chosen
+
+
+def evaluate(gan, images, chosen: dict) -> dict[str, float]:
+    """`evaluation.report`: 10,000 samples, or 1,000 for less than 1,000 test images."""
+    from gan_transfer import data, evaluation
+
+    count = 10_000 if len(images.test) >= 1000 else 1000
+    generated = data.to_uint8(gan.generate(count, seed=2))
+    return evaluation.report(chosen, images.test[:10_000], generated, images.name)
+
+
+def progress() -> int:
+    """`verbose` of `fit`: a bar on a terminal, a line per evaluation elsewhere."""
+    if not flags.VERBOSE.value:
+        return 0
+    return 1 if sys.stdout.isatty() else 2
+
+
+def print_scores(scores: dict[str, float]) -> None:
+    """The scores as aligned lines on stdout."""
+    for name, value in scores.items():
+        print(f"  {name:<32}{value:12.5g}")
+
+
+def wanted_format(model: str) -> tuple[int | None, int | None]:
+    """`(size, channels)` from the flags, or what the preset insists on.
+
+    Raises:
+        InputError: the flags contradict the preset.
+    """
+    from gan_transfer.networks import presets
+
+    size, channels = presets.image_format(model)
+    for name, asked, fixed in (
+        ("size", flags.SIZE.value, size),
+        ("channels", flags.CHANNELS.value, channels),
+    ):
+        if None not in (asked, fixed) and asked != fixed:
+            raise errors.InputError(
+                f"--{name}={asked} does not fit --model={model}, which is for {fixed}"
+            )
+    return size or flags.SIZE.value, channels or flags.CHANNELS.value

@@ -1,0 +1,203 @@
+"""The folder of a run: what was asked for, what came out, and whose folder it is."""
+
+import contextlib
+import datetime
+import fnmatch
+import importlib
+import json
+import os
+import pathlib
+import platform
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gan_transfer import errors
+
+_FLAGS = "flags.txt"
+_TEMPORARY = ".tmp"
+# Where things lie and how much is printed does not make another experiment.
+_NOT_COMPARED = frozenset({"out_dir", "data_dir", "verbose"})
+# What runs write, here and in folders below; an overwritten run loses only these.
+_ARTEFACTS = (
+    "*.csv *.json *.h5 *.keras *.npz *.png *.gif *.sqlite *.tfevents.* .*.tmp"
+).split()
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
+    """Yields a temporary name beside `path`, moved there when all went well."""
+    path = pathlib.Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{_TEMPORARY}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class RunDirectory:
+    """One run's folder; `open` makes it.
+
+    Attributes:
+        folder: the folder itself, existing.
+        resumed: whether it already held this run, finished or not.
+    """
+
+    def __init__(self, folder: pathlib.Path, resumed: bool):
+        self.folder = folder
+        self.resumed = resumed
+        self._start = time.monotonic()
+        self._cpu_start = time.process_time()
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        configuration: Mapping[str, str],
+        overwrite: bool = False,
+    ) -> "RunDirectory":
+        """Makes the folder of a run, or finds the same run again.
+
+        `flags.txt` keeps the configuration as a flagfile: `--flagfile=.../flags.txt`
+        repeats the run.
+
+        Args:
+            path: the folder, made with its parents where missing.
+            configuration: flag name -> value as text, one line for each value of a
+                flag that may be given several times. `out_dir`, `data_dir` and
+                `verbose` are stored, but do not tell two runs apart.
+            overwrite: remove what an earlier run wrote there; files that no run
+                writes stay.
+
+        Returns:
+            The folder, with `resumed` set where it held this very configuration.
+
+        Raises:
+            errors.InputError: the folder holds another configuration's run or no run
+                at all, or a file stands in its way.
+            OSError: the folder cannot be written to.
+        """
+        folder = pathlib.Path(path)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise errors.InputError(
+                f"{folder}: a file stands where this folder should be; "
+                "give another --out_dir"
+            ) from None
+        held = _held_configuration(folder)
+        if overwrite and held is not None:
+            _remove_artefacts(folder)
+            held = None
+        if held is not None:
+            _refuse_another(folder, held, configuration)
+        run = cls(folder, resumed=held is not None)
+        # Also when resuming: a folder that cannot be written shows now, not at the end.
+        with replacing(run.path(_FLAGS)) as temporary:
+            temporary.write_text(_flagfile(configuration), encoding="utf-8")
+        return run
+
+    def path(self, name: str) -> pathlib.Path:
+        """Returns the path of a file of this run."""
+        return self.folder / name
+
+    @property
+    def samples(self) -> pathlib.Path:
+        """The folder for pictures made while training; made at first use."""
+        folder = self.path("samples")
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Writes `summary.json`: the given numbers, and what they were made with.
+
+        Adds `versions`, `date` (UTC), `seconds` and `cpu_seconds` (all threads) since
+        `open`, and `resumed`: then the times are those of the last part only.
+
+        Args:
+            summary: names -> numbers, texts, NumPy values, or nested mappings and
+                lists of these.
+        """
+        modules = {
+            name: importlib.import_module(name).__version__
+            for name in ("tensorflow", "keras", "numpy")
+        }
+        measured = {
+            "versions": {"python": platform.python_version(), **modules},
+            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "seconds": round(time.monotonic() - self._start, 1),
+            "cpu_seconds": round(time.process_time() - self._cpu_start, 1),
+            "resumed": self.resumed,
+        }
+        text = json.dumps(
+            {**summary, **measured},
+            indent=2,
+            sort_keys=True,
+            default=lambda value: value.tolist(),
+        )
+        with replacing(self.path("summary.json")) as temporary:
+            temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def _flagfile(configuration: Mapping[str, str]) -> str:
+    lines = [
+        f"--{name}={value}"
+        for name in sorted(configuration)
+        for value in configuration[name].split("\n")
+    ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _held_configuration(folder: pathlib.Path) -> dict[str, str] | None:
+    """Reads the run that a folder holds; None where the folder is empty."""
+    try:
+        lines = (folder / _FLAGS).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        # A run killed while it wrote its very first file leaves only that one.
+        if all(entry.name.endswith(_TEMPORARY) for entry in folder.iterdir()):
+            return None
+        raise errors.InputError(
+            f"{folder}: is not empty and holds no run (no {_FLAGS}), nothing was "
+            "touched; give another --out_dir"
+        ) from None
+    held: dict[str, str] = {}
+    for number, line in enumerate(lines, start=1):
+        name, equals, value = line.removeprefix("--").partition("=")
+        if not (line.startswith("--") and equals):
+            raise errors.InputError(
+                f"{folder / _FLAGS}, line {number}: not --name=value, so this is no "
+                "run's folder, nothing was touched; give another --out_dir"
+            )
+        held[name] = f"{held[name]}\n{value}" if name in held else value
+    return held
+
+
+def _refuse_another(
+    folder: pathlib.Path, held: Mapping[str, str], asked: Mapping[str, str]
+) -> None:
+    names = sorted((held.keys() | asked.keys()) - _NOT_COMPARED)
+    differences = ", ".join(
+        f"--{name} is {_shown(held, name)} there and {_shown(asked, name)} now"
+        for name in names
+        if held.get(name) != asked.get(name)
+    )
+    if differences:
+        raise errors.InputError(
+            f"{folder}: holds a run with other flags ({differences}); add --overwrite "
+            "to remove that run, or give another --out_dir"
+        )
+
+
+def _shown(configuration: Mapping[str, str], name: str) -> str:
+    return configuration.get(name, "unset").replace("\n", ",")
+
+
+def _remove_artefacts(folder: pathlib.Path) -> None:
+    """Removes what runs write; `flags.txt` goes last, by being replaced."""
+    for parent, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            if any(fnmatch.fnmatchcase(name, pattern) for pattern in _ARTEFACTS):
+                os.unlink(os.path.join(parent, name))
+        if parent != str(folder) and not os.listdir(parent):
+            os.rmdir(parent)

@@ -1,0 +1,317 @@
+"""GAN: the training step of all adversarial families (documents A 3.2, B 3.1.3, C 3.2).
+
+One step: n discriminator updates, each on fresh real images and fresh latents, then one
+generator update, then the moving average of the generator's weights.
+"""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from gan_transfer import augmentation as augmentations
+from gan_transfer import errors, losses, regularization, training
+
+# Numbers of the random draws of one update (`training.Procedure.key`). Discriminator
+# update k draws from D_DRAWS + 8 k on.
+G_DRAWS, D_DRAWS = 0, 8
+
+
+class GAN(training.Procedure):
+    """Generative adversarial network as one Keras model (documents A 3.2, B 3.1).
+
+    Generator and discriminator are Functional models as `networks` makes them; latent
+    size, image shape and classes are read off them. After `compile`, `fit` takes batches
+    of float32 images `[n B, H, W, C]` in [-1, 1] (or `(images, labels)` for conditional
+    networks), n = `discriminator_steps`.
+
+    Attributes:
+        generator, discriminator: the trained networks.
+        averaged_generator: moving average of the generator's weights; what `generate`
+            uses.
+        augment_probability: float32 scalar weight, see `augmentation.Augmentation`.
+    """
+
+    def __init__(
+        self,
+        generator: keras.Model,
+        discriminator: keras.Model,
+        averaged_generator: keras.Model | None = None,
+        *,
+        seed: int = 0,
+    ):
+        super().__init__(seed, name="gan")
+        self.generator = generator
+        self.discriminator = discriminator
+        if averaged_generator is None:
+            averaged_generator = keras.models.clone_model(generator)
+            averaged_generator.set_weights(generator.get_weights())
+        self.averaged_generator = averaged_generator
+        self.averaged_generator.trainable = False
+        self.augment_probability = self.add_weight(
+            name="augment_probability", shape=(), initializer="zeros", trainable=False
+        )
+        self.latent_dim = generator.inputs[0].shape[-1]
+        self.image_shape = tuple(generator.outputs[0].shape[1:])
+        self.classes = self._count_classes()
+        self.trackers = [
+            keras.metrics.Mean(name=name)
+            for name in ("d_loss", "g_loss", "d_real", "d_fake")
+        ]
+
+    def _count_classes(self) -> int:
+        if len(self.generator.inputs) != len(self.discriminator.inputs):
+            raise errors.InputError(
+                "one of generator and discriminator takes class labels and the other "
+                "does not; build both with the same number of classes"
+            )
+        if len(self.generator.inputs) == 1:
+            return 0
+        return self.generator.get_layer("stem_classes").input_dim
+
+    def networks(self) -> dict[str, keras.Model]:
+        """`generator` and `discriminator`."""
+        return {"generator": self.generator, "discriminator": self.discriminator}
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """Running means that `fit` resets at each epoch."""
+        return self.trackers
+
+    def compile(
+        self,
+        generator_optimizer: keras.optimizers.Optimizer,
+        discriminator_optimizer: keras.optimizers.Optimizer,
+        *,
+        loss: losses.AdversarialLoss = losses.non_saturating,
+        discriminator_steps: int = 1,
+        penalties: tuple = (),
+        penalize_every: int = 1,
+        clip: float | None = None,
+        anchors: dict[str, regularization.L2ToSource] | None = None,
+        augmentation: augmentations.Augmentation | None = None,
+        averaging: float = 0.995,
+    ) -> None:
+        """Fix losses, regularisers, optimizers and trainable flags (document A 3.1).
+
+        Args:
+            generator_optimizer: a fresh Keras optimizer.
+            discriminator_optimizer: another one.
+            loss: the adversarial family.
+            discriminator_steps: discriminator updates per generator update.
+            penalties: of `regularization`, added to the discriminator's loss.
+            penalize_every: lazy regularisation: penalties on every k-th update, times k
+                (Karras et al., CVPR 2020).
+            clip: limit for the discriminator's trainable weights, or None.
+            anchors: L2 to the source by network name (`generator`, `discriminator`).
+            augmentation: of every image the discriminator sees, or None.
+            averaging: decay of the generator's weight average, in [0, 1); 0 copies. It
+                starts lower, min(averaging, (1 + t) / (10 + t)).
+        """
+        self.generator_optimizer = generator_optimizer
+        self.discriminator_optimizer = discriminator_optimizer
+        self.generator_optimizer.build(self.generator.trainable_variables)
+        self.discriminator_optimizer.build(self.discriminator.trainable_variables)
+        self.loss_family = loss
+        self.discriminator_steps = discriminator_steps
+        self.penalties = tuple(penalties)
+        self.penalize_every = penalize_every
+        self.clip = clip
+        self.anchors = anchors or {}
+        self.augmentation = augmentation
+        if augmentation is not None and augmentation.target is None:
+            self.augment_probability.assign(augmentation.probability)
+        self.averaging = averaging
+        self.fix_flags()
+
+    def train_step(self, data) -> dict[str, tf.Tensor]:
+        """One update of everything; Keras compiles it into a `tf.function`."""
+        self.check_flags()
+        self.key_dropout()
+        images, labels = data if self.classes else (data, None)
+        parts = self.discriminator_steps
+        real_parts = tf.split(images, parts)
+        label_parts = [None] * parts if labels is None else tf.split(labels, parts)
+        for number, (real, real_labels) in enumerate(
+            zip(real_parts, label_parts, strict=True)
+        ):
+            d_logs = self.update_discriminator(real, real_labels, number)
+        g_loss = self.update_generator(real, real_labels)
+        self.update_average()
+        self.updates.assign_add(1)
+        return self.logs(g_loss=g_loss, **d_logs)
+
+    def score(self, images, labels, key) -> tf.Tensor:
+        """D(T(x)) in training mode: float32 scores `[B, 1]` of augmented images."""
+        if self.augmentation is not None:
+            images = self.augmentation(images, key, self.augment_probability)
+        inputs = images if labels is None else [images, labels]
+        return self.discriminator(inputs, training=True)
+
+    def fakes(self, count, labels, draw: int) -> tf.Tensor:
+        """G(z) in training mode, float32 `[count, H, W, C]` in [-1, 1]."""
+        latents = self.normal(count, self.latent_dim, draw)
+        inputs = latents if labels is None else [latents, labels]
+        return self.generator(inputs, training=True)
+
+    def update_discriminator(self, real, labels, number: int) -> dict[str, tf.Tensor]:
+        """One gradient step of D on real and generated images (document B 3.1.3)."""
+        draw = D_DRAWS + 8 * number
+        regularization.update_spectral_norms(self.discriminator)
+        fake = self.fakes(tf.shape(real)[0], labels, draw)
+
+        def gradients(with_penalties: bool):
+            with tf.GradientTape() as tape:
+                real_scores = self.score(real, labels, self.key(draw + 1))
+                fake_scores = self.score(fake, labels, self.key(draw + 2))
+                loss = total = self.loss_family.discriminator(real_scores, fake_scores)
+                if with_penalties:
+                    total += self.penalize_every * self.penalty(
+                        real, fake, labels, draw
+                    )
+                total = self._step_loss(total, "discriminator")
+            found = tape.gradient(total, self.discriminator.trainable_variables)
+            return loss, real_scores, fake_scores, found
+
+        if self.penalties and self.penalize_every > 1:
+            due = tf.equal(self.updates % self.penalize_every, 0)
+            results = tf.cond(due, lambda: gradients(True), lambda: gradients(False))
+        else:
+            results = gradients(bool(self.penalties))
+        loss, real_scores, fake_scores, found = results
+        variables = self.discriminator.trainable_variables
+        self.discriminator_optimizer.apply(found, variables)
+        if self.clip is not None:
+            regularization.clip_weights(variables, self.clip)
+        self._adapt_augmentation(real_scores)
+        return {
+            "d_loss": loss,
+            "d_real": tf.reduce_mean(real_scores),
+            "d_fake": tf.reduce_mean(fake_scores),
+        }
+
+    def penalty(self, real, fake, labels, draw: int) -> tf.Tensor:
+        """Sum of the penalties on D at augmented real and generated images."""
+
+        def score(images):
+            return self.score(images, labels, self.key(draw + 1))
+
+        key = self.key(draw + 3)
+        return tf.add_n([each(score, real, fake, key) for each in self.penalties])
+
+    def update_generator(self, real, labels) -> tf.Tensor:
+        """One gradient step of G against the updated D (document B 3.1.3)."""
+        with tf.GradientTape() as tape:
+            fake = self.fakes(tf.shape(real)[0], labels, G_DRAWS)
+            fake_scores = self.score(fake, labels, self.key(G_DRAWS + 1))
+            real_scores = None
+            if self.loss_family.needs_real:
+                real_scores = self.score(real, labels, self.key(G_DRAWS + 2))
+            loss = self.loss_family.generator(real_scores, fake_scores)
+            total = self._step_loss(loss, "generator")
+        variables = self.generator.trainable_variables
+        found = tape.gradient(total, variables)
+        self.generator_optimizer.apply(found, variables)
+        return loss
+
+    def _step_loss(self, loss: tf.Tensor, network: str) -> tf.Tensor:
+        # Keras optimizers sum over replicas, so the mean is divided by their number;
+        # scale_loss is the identity unless the optimizer scales (float16).
+        if network in self.anchors:
+            variables = self.networks()[network].trainable_variables
+            loss += self.anchors[network](variables)
+        loss /= tf.distribute.get_strategy().num_replicas_in_sync
+        return getattr(self, f"{network}_optimizer").scale_loss(loss)
+
+    def _adapt_augmentation(self, real_scores: tf.Tensor) -> None:
+        if self.augmentation is None or self.augmentation.target is None:
+            return
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        shown = real_scores.shape[0] * replicas
+        self.augment_probability.assign(
+            self.augmentation.adapted(self.augment_probability, real_scores, shown)
+        )
+
+    def update_average(self) -> None:
+        """Move the averaged generator: W' = d W' + (1 - d) W, batch norm included.
+
+        Weights of frozen layers are left out: they stay equal bit for bit.
+        """
+        t = tf.cast(self.updates, tf.float32)
+        decay = tf.minimum(self.averaging, (1.0 + t) / (10.0 + t))
+        for layer, averaged in zip(
+            self.generator.layers, self.averaged_generator.layers, strict=True
+        ):
+            if layer.trainable:
+                for value, average in zip(layer.weights, averaged.weights, strict=True):
+                    average.assign(value + decay * (average - value))
+
+    def generate(
+        self,
+        count: int,
+        seed: int = 0,
+        labels: np.ndarray | int | None = None,
+        *,
+        batch_size: int = 256,
+    ) -> np.ndarray:
+        """Sample the averaged generator (document A 3.2(3)).
+
+        Args:
+            count: number of images.
+            seed: fixes the latents; the same seed gives the same images.
+            labels: class per image `[count]`, or one for all; conditional networks only,
+                where None cycles through the classes.
+            batch_size: images per call of the network.
+
+        Returns:
+            float32 `[count, H, W, C]` in [-1, 1].
+
+        Raises:
+            InputError: a label for an unconditional network or out of range.
+        """
+        latents = sample_latents(count, self.latent_dim, seed)
+        return self.decode(latents, labels, batch_size=batch_size)
+
+    def decode(
+        self,
+        latents: np.ndarray,
+        labels: np.ndarray | int | None = None,
+        *,
+        batch_size: int = 256,
+    ) -> np.ndarray:
+        """Images of given latents `[N, latent_dim]`, as `generate` (document A 3.2)."""
+        inputs = [np.asarray(latents, np.float32)]
+        if self.classes or labels is not None:
+            inputs.append(self._checked_labels(labels, len(latents)))
+        if not hasattr(self, "_decode"):
+            self._decode = tf.function(
+                lambda *batch: self.averaged_generator(
+                    list(batch) if len(batch) > 1 else batch[0], training=False
+                ),
+                reduce_retracing=True,
+            )
+        starts = range(0, len(latents), batch_size)
+        parts = [
+            self._decode(*(tf.constant(x[s : s + batch_size]) for x in inputs)).numpy()
+            for s in starts
+        ]
+        return np.concatenate(parts) if parts else np.zeros((0, *self.image_shape), "f")
+
+    def _checked_labels(self, labels, count: int) -> np.ndarray:
+        if not self.classes:
+            raise errors.InputError(
+                "this model was trained without classes: leave the label out"
+            )
+        if labels is None:
+            labels = np.arange(count) % self.classes
+        labels = np.broadcast_to(np.asarray(labels, np.int32), (count,))
+        if count and not 0 <= labels.min() <= labels.max() < self.classes:
+            raise errors.InputError(
+                f"labels must be within 0..{self.classes - 1}, "
+                f"got {labels.min()}..{labels.max()}"
+            )
+        return labels
+
+
+def sample_latents(count: int, width: int, seed: int) -> np.ndarray:
+    """Latents `[count, width]` ~ N(0, 1), float32, fixed by `seed` (document A 3.2)."""
+    return tf.random.stateless_normal([count, width], [seed, 0]).numpy()

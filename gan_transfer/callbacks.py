@@ -1,0 +1,208 @@
+"""Full state for resuming, history, best so far, the NaN guard (documents A 3.1, E 3.3).
+
+A run directory holds `state.weights.h5` (the whole model: networks, optimizers, counter),
+`metrics.csv` (one row per epoch of `fit`) and `best.weights.h5`. The state file is the
+truth: it is written last, and on resuming the history is cut back to it.
+"""
+
+import csv
+import math
+import os
+import pathlib
+import time
+
+import h5py
+import keras
+
+from gan_transfer import errors, training
+
+STATE, HISTORY, BEST = "state.weights.h5", "metrics.csv", "best.weights.h5"
+
+
+def _save_weights(model: keras.Model, path: pathlib.Path) -> None:
+    """Save under a temporary name, then rename: never half a file."""
+    partial = path.with_name(f"partial.{path.name}")
+    try:
+        model.save_weights(partial)
+        os.replace(partial, path)
+    except Exception as error:
+        partial.unlink(missing_ok=True)
+        raise OSError(f"cannot write {path}: {error}") from error
+
+
+class History(keras.callbacks.Callback):
+    """Append a row per epoch to `metrics.csv`: step, images, CPU seconds, logs (A 3.1).
+
+    Args:
+        directory: the run directory.
+        images_per_step: real images one update looks at.
+        before: rows of an interrupted run, already cut back.
+    """
+
+    def __init__(self, directory: pathlib.Path, images_per_step: int, before: list):
+        super().__init__()
+        self.path = pathlib.Path(directory) / HISTORY
+        self.images_per_step = images_per_step
+        self.rows = list(before)
+        self.spent = float(before[-1]["cpu_seconds"]) if before else 0.0
+
+    def on_train_begin(self, logs=None):
+        """Start the clock."""
+        self.start = time.process_time()
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Write the epoch's row."""
+        step = int(self.model.updates.numpy())
+        self.rows.append(
+            {
+                "step": step,
+                "images": step * self.images_per_step,
+                "cpu_seconds": round(self.spent + time.process_time() - self.start, 2),
+                **{name: float(value) for name, value in logs.items()},
+            }
+        )
+        write_history(self.path.parent, self.rows)
+
+
+def write_history(directory: pathlib.Path, rows: list[dict]) -> None:
+    """Write `metrics.csv` whole, atomically (document A 3.1)."""
+    path = pathlib.Path(directory) / HISTORY
+    partial = path.with_name(f"partial.{path.name}")
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    with partial.open("w", newline="") as file:
+        writer = csv.DictWriter(file, names, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+    os.replace(partial, path)
+
+
+def read_history(directory: pathlib.Path) -> list[dict[str, float]]:
+    """Rows of `metrics.csv` as numbers; an empty list without the file (A 3.1)."""
+    path = pathlib.Path(directory) / HISTORY
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [
+            {name: float(value) for name, value in row.items() if value != ""}
+            for row in csv.DictReader(file)
+        ]
+
+
+class BestSoFar(keras.callbacks.Callback):
+    """Keep the averaged generator of the lowest `monitor` (document A 3.1, step 3).
+
+    The measure must come from a validation part of the training data.
+
+    Args:
+        directory: the run directory.
+        monitor: name in the epoch's logs.
+        before: rows of the interrupted run: the best value is read off them.
+    """
+
+    def __init__(self, directory: pathlib.Path, monitor: str, before: list):
+        super().__init__()
+        self.path = pathlib.Path(directory) / BEST
+        self.monitor = monitor
+        seen = [row[monitor] for row in before if monitor in row]
+        self.best = min(seen, default=math.inf)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Save when the measure has fallen."""
+        value = float(logs[self.monitor])
+        if value < self.best:
+            self.best = value
+            _save_weights(self.model.averaged_generator, self.path)
+
+
+class FiniteGuard(keras.callbacks.Callback):
+    """Stop a run that diverged before its state is saved (document E 3.3)."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Check the epoch's logs.
+
+        Raises:
+            Diverged: a logged number is NaN or infinite.
+        """
+        for name, value in logs.items():
+            if not math.isfinite(float(value)):
+                raise errors.Diverged(
+                    f"training diverged: {name} is {float(value)} at update "
+                    f"{int(self.model.updates.numpy())}; the state of the epoch before "
+                    "is kept; try a lower --learning_rate or a penalty (--r1)"
+                )
+
+
+class FullState(keras.callbacks.Callback):
+    """Save the whole model after every epoch, atomically and last (document A 3.1)."""
+
+    def __init__(self, directory: pathlib.Path):
+        super().__init__()
+        self.path = pathlib.Path(directory) / STATE
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Save the state."""
+        _save_weights(self.model, self.path)
+
+
+def watchers(
+    directory: pathlib.Path, rows: list[dict], images_per_step: int, monitor: str | None
+) -> list[keras.callbacks.Callback]:
+    """Guard, best so far, history and state, in the order they rely on (A 3.1).
+
+    Args:
+        directory: the run directory.
+        rows: history so far, cut back to the state.
+        images_per_step: real images one update looks at.
+        monitor: measure that chooses the best generator, or None.
+    """
+    best = [] if monitor is None else [BestSoFar(directory, monitor, rows)]
+    history = History(directory, images_per_step, rows)
+    return [FiniteGuard(), *best, history, FullState(directory)]
+
+
+def restore(model: training.Procedure, directory: pathlib.Path) -> list[dict]:
+    """Load the saved state, if any, and cut the history back to it (document A 3.1).
+
+    Args:
+        model: compiled, as it was when the state was saved.
+        directory: the run directory.
+
+    Returns:
+        The history's rows up to the state; empty for a fresh run.
+
+    Raises:
+        InputError: the state belongs to another model or is damaged.
+    """
+    path = pathlib.Path(directory) / STATE
+    if not path.exists():
+        return []
+    try:
+        model.load_weights(path)
+    except (ValueError, OSError, KeyError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise errors.InputError(
+            f"{path} cannot be continued with this model ({first}); use the flags of "
+            "that run (flags.txt beside it), another --out_dir, or --overwrite"
+        ) from error
+    step = int(model.updates.numpy())
+    rows = [row for row in read_history(directory) if row["step"] <= step]
+    write_history(directory, rows)
+    return rows
+
+
+def saved_updates(directory: pathlib.Path) -> int:
+    """Updates done in the saved state of a run, 0 without one (document A 3.1).
+
+    Raises:
+        InputError: the state file is damaged.
+    """
+    path = pathlib.Path(directory) / STATE
+    if not path.exists():
+        return 0
+    try:
+        with h5py.File(path) as file:
+            return int(file["vars/0"][()])
+    except (OSError, KeyError) as error:
+        raise errors.InputError(
+            f"{path} is damaged ({error}); start anew with --overwrite"
+        ) from error

@@ -1,0 +1,145 @@
+"""Cross-domain generation: preprocess, migrate, fine-tune (document B 3.2.1).
+
+The three steps of the document as three functions, and `adapt`, which runs them: a
+pretrained GAN and a folder of pictures in, a GAN of those pictures out.
+"""
+
+import dataclasses
+import os
+import pathlib
+import tempfile
+
+import keras
+
+from gan_transfer import adversarial, augmentation, data, recipes, transfer
+
+Copies = dict[str, list[transfer.LayerCopy]]
+
+
+def preprocess(
+    dataset: str | os.PathLike, size: int, channels: int, **choices
+) -> data.Images:
+    """Bring the target's images to one format and size (document B 3.2.1, step 1).
+
+    Args:
+        dataset: as for `data.load`: name, folder or file.
+        size: side of the square images in pixels.
+        channels: 1 or 3.
+        **choices: `data_dir`, `limit`, `seed`, `fallback` of `data.load`.
+    """
+    return data.load(dataset, size=size, channels=channels, **choices)
+
+
+def migrate(
+    source: adversarial.GAN,
+    generator: keras.Model,
+    discriminator: keras.Model,
+    *,
+    recipe: str,
+    seed: int = 0,
+) -> tuple[adversarial.GAN, Copies]:
+    """Fill new networks from a source GAN (document B 3.2.1, step 2).
+
+    The generator starts from the source's averaged weights: those are the better
+    ones, and with one start for both the averaged generator's frozen layers stay equal.
+    Image channels, classes and size may differ; what was not copied is in the report.
+    The recipe `latent_head` gets its linear map in front of the generator.
+
+    Returns:
+        The target GAN and, per network, what became of each layer.
+    """
+    exceptions = ("channels", "classes", "size")
+    copies = {
+        "generator": transfer.copy_weights(
+            source.averaged_generator, generator, align="output", exceptions=exceptions
+        ),
+        "discriminator": transfer.copy_weights(
+            source.discriminator, discriminator, align="input", exceptions=exceptions
+        ),
+    }
+    if recipe == recipes.latent_head.__name__:
+        generator = recipes.with_latent_head(generator)
+    return adversarial.GAN(generator, discriminator, seed=seed), copies
+
+
+def plan(
+    gan: adversarial.GAN,
+    copies: Copies,
+    phase: recipes.Phase,
+    settings: recipes.Settings,
+) -> str:
+    """The printed plan of both networks in a phase (document B 3.2.1, step 2).
+
+    Sets the phase's flags; `recipes.train` sets them again.
+    """
+    phase.prepare()
+    rates = transfer.layerwise_rates(gan.generator, phase.rates)
+    return "\n".join(
+        transfer.plan(
+            network,
+            copies[name],
+            learning_rate=settings.learning_rate,
+            rates=rates if name == "generator" else None,
+        )
+        for name, network in gan.networks().items()
+    )
+
+
+def adapt(
+    source: adversarial.GAN,
+    dataset: str | os.PathLike,
+    *,
+    recipe: str = "freeze_discriminator",
+    depth: int = 1,
+    batch_norm: str = "adapt",
+    steps: int = 500,
+    batch_size: int = 32,
+    directory: str | os.PathLike | None = None,
+    seed: int = 0,
+    verbose: int | str = "auto",
+) -> tuple[adversarial.GAN, data.Images]:
+    """The whole of document B 3.2.1 for pictures like the source's in format.
+
+    Args:
+        source: a pretrained GAN without classes; it is not changed.
+        dataset: name, folder or file of the target's images.
+        recipe: a name of `recipes.RECIPES`.
+        depth: stages the recipe freezes.
+        batch_norm: `frozen` or `adapt`, see `transfer.freeze`.
+        steps: updates.
+        batch_size: images per update.
+        directory: where the state goes; a run there is continued. None: a temporary
+            one.
+        seed: fixes the run.
+        verbose: of `fit`.
+
+    Returns:
+        The adapted GAN, and the images used.
+    """
+    size, _, channels = source.image_shape
+    images = preprocess(dataset, size, channels, seed=seed)
+    gan, _ = migrate(
+        source,
+        keras.models.clone_model(source.generator),
+        keras.models.clone_model(source.discriminator),
+        recipe=recipe,
+        seed=seed,
+    )
+    settings = dataclasses.replace(
+        recipes.Settings(), augmentation=augmentation.Augmentation()
+    )
+    with tempfile.TemporaryDirectory() as temporary:
+        recipes.train(
+            gan,
+            recipes.by_name(recipe)(gan, depth, batch_norm),
+            lambda phase: settings.compile(gan, phase),
+            lambda start: data.batches(
+                images.train, batch_size, seed=seed, start=start
+            ),
+            pathlib.Path(directory or temporary),
+            epochs=5,
+            epoch_steps=-(-steps // 5),
+            images_per_step=batch_size,
+            verbose=verbose,
+        )
+    return gan, images

@@ -1,0 +1,13 @@
+"""The one error that speaks to the person at the keyboard (documents A-E, all parts)."""
+
+
+class InputError(ValueError):
+    """Bad input from a person: a file, a shape, a name, a number (documents A-E).
+
+    The message is one line: what is wrong, where, and what to do about it. The
+    experiment scripts print it without a traceback and exit with status 2.
+    """
+
+
+class Diverged(InputError):
+    """Training left the finite numbers (document E 3.3); the last state is kept."""

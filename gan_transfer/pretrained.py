@@ -1,0 +1,104 @@
+"""Pretrained models by name or run directory (documents A 3.1 step 1, B 2.1).
+
+`load("mnist").generate(64, seed=0)` works offline: the weights lie in
+`gan_transfer/weights/`, with their data, licence and numbers in its README.
+"""
+
+import json
+import os
+import pathlib
+
+import keras
+
+from gan_transfer import adversarial, archive, errors
+
+# Importing these registers the custom layers that saved models name.
+from gan_transfer import regularization as _regularization  # noqa: F401
+from gan_transfer import transfer as _transfer  # noqa: F401
+
+WEIGHTS = pathlib.Path(__file__).parent / "weights"
+NETWORKS = ("generator", "discriminator", "averaged_generator")
+
+
+def names() -> list[str]:
+    """Names of the shipped models (document B 2.1)."""
+    return sorted(
+        path.name.removesuffix(".gan.npz") for path in WEIGHTS.glob("*.gan.npz")
+    )
+
+
+def load(source: str | os.PathLike) -> adversarial.GAN:
+    """Load a GAN: a shipped name, a `.gan.npz` file or a run directory (document B 2.1).
+
+    Raises:
+        InputError: no such model, or a run that has not finished.
+    """
+    path = _path(source)
+    if path.is_dir():
+        networks = {name: _load_keras(path / f"{name}.keras") for name in NETWORKS}
+    else:
+        networks, _ = archive.load(path)
+        if set(networks) != set(NETWORKS):
+            raise errors.InputError(f"{path} holds no GAN but {', '.join(networks)}")
+    return adversarial.GAN(**networks)
+
+
+def describe(source: str | os.PathLike) -> dict:
+    """What a model is: preset, sizes, data, numbers (document B 2.1).
+
+    Returns:
+        `model`, `width`, `latent_dim`, `size`, `channels`, `classes`, `dataset` and
+        more, as its training run wrote them.
+
+    Raises:
+        InputError: no such model.
+    """
+    path = _path(source)
+    if not path.is_dir():
+        return json.loads(archive.load_metadata(path)["description"])
+    try:
+        summary = json.loads((path / "summary.json").read_text())
+        return summary["description"]
+    except (OSError, ValueError, KeyError) as error:
+        raise errors.InputError(
+            f"{path} is no finished run (no usable summary.json: {error}); run its "
+            "command again until it ends"
+        ) from error
+
+
+def save(gan: adversarial.GAN, path: str | os.PathLike, description: dict) -> None:
+    """Write a GAN and its description to one `.gan.npz` file (document B 2.1).
+
+    Weights are stored as float16 where that is needed to stay below 6 MB.
+    """
+    networks = {name: getattr(gan, name) for name in NETWORKS}
+    count = sum(network.count_params() for network in networks.values())
+    archive.save(
+        path,
+        networks,
+        dtype="float32" if 4 * count < 6e6 else "float16",
+        metadata={"description": json.dumps(description, sort_keys=True)},
+    )
+
+
+def _path(source: str | os.PathLike) -> pathlib.Path:
+    shipped = WEIGHTS / f"{source}.gan.npz"
+    for path in (shipped, pathlib.Path(source)):
+        if path.exists():
+            return path
+    raise errors.InputError(
+        f"no pretrained model {str(source)!r}: it is neither a run directory, nor a "
+        f".gan.npz file, nor one of {', '.join(names())}"
+    )
+
+
+def _load_keras(path: pathlib.Path) -> keras.Model:
+    if not path.exists():
+        raise errors.InputError(
+            f"{path.parent} is no finished generation run: {path.name} is missing"
+        )
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except (ValueError, TypeError, OSError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise errors.InputError(f"{path} cannot be loaded: {first}") from error

@@ -1,0 +1,123 @@
+"""What every training procedure shares (documents A 3.1, E 2(4)).
+
+A procedure (`adversarial.GAN` and its siblings) is a `keras.Model` whose weights are its
+whole state: networks, optimizers, the update counter. All randomness is keyed by that
+counter, so a run continues from its weight file bit for bit.
+"""
+
+import keras
+import tensorflow as tf
+
+# Draws of one update: keys are (seed, updates * DRAWS + number of the draw).
+DRAWS = 64
+
+
+class Procedure(keras.Model):
+    """Base of the training procedures: counter, keys, trainable flags (document A 3.1).
+
+    Attributes:
+        updates: int64 scalar weight, training steps done.
+        seed: fixes latents, augmentation and dropout together with `updates`.
+    """
+
+    def __init__(self, seed: int, name: str):
+        super().__init__(name=name)
+        self.seed = int(seed)
+        self.updates = self.add_weight(
+            name="updates",
+            shape=(),
+            dtype="int64",
+            initializer="zeros",
+            trainable=False,
+        )
+        self.built = True  # there is no call(); the networks are built already
+        self._compiled_flags = None
+
+    def networks(self) -> dict[str, keras.Model]:
+        """The trained networks by attribute name; subclasses say which."""
+        raise NotImplementedError
+
+    def fix_flags(self) -> None:
+        """Remember the trainable flags that `compile` saw (DESIGN: compile fixes them).
+
+        A traced step ignores later changes of the flags, so training with other ones is
+        refused in `check_flags`.
+        """
+        super().compile(optimizer=None, loss=None, jit_compile=False)
+        self._compiled_flags = self._flags()
+
+    def _flags(self) -> dict[str, bool]:
+        return {
+            variable.path: variable.trainable and layer.trainable
+            for network in self.networks().values()
+            for layer in network.layers
+            for variable in layer.trainable_variables + layer.non_trainable_variables
+        }
+
+    def check_flags(self) -> None:
+        """Refuse to train with flags other than those compiled.
+
+        Raises:
+            RuntimeError: not compiled, or flags changed since; call `compile` again.
+        """
+        if self._compiled_flags is None:
+            raise RuntimeError(f"call {type(self).__name__}.compile() before training")
+        flags = self._flags()
+        changed = [
+            path
+            for path, flag in flags.items()
+            if self._compiled_flags.get(path) != flag
+        ]
+        if changed:
+            raise RuntimeError(
+                f"trainable flags changed after compile() ({len(changed)} weights, first "
+                f"{changed[0]}): a compiled step would ignore that; call compile() again "
+                "with fresh optimizers"
+            )
+
+    def make_train_function(self, force: bool = False):
+        """Keras' hook before every `fit`: where stale flags are refused."""
+        self.check_flags()
+        return super().make_train_function(force)
+
+    def key(self, draw: int) -> tf.Tensor:
+        """Stateless key `[2]` (int32) of draw number `draw` of this update."""
+        count = tf.cast(self.updates, tf.int32) * DRAWS + draw
+        return tf.stack([tf.constant(self.seed, tf.int32), count])
+
+    def normal(self, count: tf.Tensor | int, width: int, draw: int) -> tf.Tensor:
+        """Latents `[count, width]` ~ N(0, 1), float32, keyed by update and replica.
+
+        Every replica draws the global batch's and takes its part, so any number of
+        replicas sees the latents of one device.
+        """
+        strategy = tf.distribute.get_strategy()
+        replicas = strategy.num_replicas_in_sync
+        if replicas == 1:
+            return tf.random.stateless_normal([count, width], self.key(draw))
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        draws = tf.random.stateless_normal([count * replicas, width], self.key(draw))
+        return draws[replica * count : (replica + 1) * count]
+
+    def key_dropout(self) -> None:
+        """Set the seed generators of all dropout layers from the update counter.
+
+        Keras stores their state in no weight file; keyed like this they resume. Replicas
+        share the masks (of different images).
+        """
+        for network in self.networks().values():
+            for number, layer in enumerate(network.layers):
+                generator = getattr(layer, "seed_generator", None)
+                if generator is not None:
+                    count = tf.cast(self.updates * DRAWS, generator.state.dtype)
+                    first = tf.cast(self.seed * 1000 + number, generator.state.dtype)
+                    generator.state.assign(tf.stack([first, count]))
+
+    def logs(self, **values: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Update the running means of this epoch and return them for `fit`."""
+        for tracker in self.trackers:
+            tracker.update_state(values[tracker.name])
+        # Rank 1 because fit's reduction over several workers fails on scalars.
+        several = tf.distribute.get_strategy().num_replicas_in_sync > 1
+        results = {tracker.name: tracker.result() for tracker in self.trackers}
+        return {k: v[None] if several else v for k, v in results.items()}

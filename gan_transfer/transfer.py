@@ -1,0 +1,334 @@
+"""Freezing, learning rates per layer, copying weights, the plan (documents A 3.1, B 2.1).
+
+Everything works on flat Functional models whose layers are called `<stage>_<role>`.
+A rule that matches nothing is an error. Flags take effect at the next `compile`.
+"""
+
+import dataclasses
+import re
+from collections.abc import Iterable
+
+import keras
+import numpy as np
+
+from gan_transfer import errors
+
+
+def stage_of(layer: keras.layers.Layer) -> str:
+    """Stage of a layer: its name up to the first underscore (document A 3.1)."""
+    return layer.name.split("_", 1)[0]
+
+
+def stages(model: keras.Model) -> list[str]:
+    """Stages with weights in data order, e.g. `[stem, block1, head]` (document A 3.1)."""
+    found = (stage_of(layer) for layer in model.layers if layer.weights)
+    return list(dict.fromkeys(found))
+
+
+def _matching(model: keras.Model, pattern: str) -> list[keras.layers.Layer]:
+    """Layers with weights whose whole name matches the regular expression."""
+    layers = [
+        layer
+        for layer in model.layers
+        if layer.weights and re.fullmatch(pattern, layer.name)
+    ]
+    if not layers:
+        names = ", ".join(layer.name for layer in model.layers if layer.weights)
+        raise errors.InputError(
+            f"{pattern!r} matches no layer of {model.name}; its layers are {names}"
+        )
+    return layers
+
+
+def freeze(model: keras.Model, *patterns: str, batch_norm: str = "frozen") -> None:
+    """Freeze the layers matching any pattern (document A 3.1, step 2).
+
+    Args:
+        model: a network; its `trainable` flags change, nothing else.
+        patterns: regular expressions for whole layer names (`block1_.*`).
+        batch_norm: `frozen` normalises with the stored statistics and keeps them;
+            `adapt` keeps scale and shift but goes on collecting statistics.
+
+    Raises:
+        InputError: a pattern matches no layer, or an unknown batch-norm policy.
+    """
+    if batch_norm not in ("frozen", "adapt"):
+        raise errors.InputError(
+            f"batch-norm policy {batch_norm!r} is not one of frozen, adapt"
+        )
+    for pattern in patterns:
+        for layer in _matching(model, pattern):
+            adapts = isinstance(layer, keras.layers.BatchNormalization)
+            if adapts and batch_norm == "adapt":
+                layer.gamma.trainable = layer.beta.trainable = False
+            else:
+                layer.trainable = False
+
+
+def unfreeze(model: keras.Model, *patterns: str) -> None:
+    """Make the layers matching any pattern trainable again (document A 3.1, step 2).
+
+    Raises:
+        InputError: a pattern matches no layer.
+    """
+    for pattern in patterns:
+        for layer in _matching(model, pattern):
+            layer.trainable = True
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.gamma.trainable = layer.beta.trainable = True
+
+
+def freeze_to_depth(
+    model: keras.Model, depth: int, *, end: str, batch_norm: str = "frozen"
+) -> list[str]:
+    """Freeze the `depth` stages nearest to one end (document A 3.1; FreezeD).
+
+    Args:
+        model: a network.
+        depth: stages to freeze, from 0 to all but one.
+        end: `input` (a discriminator's generic layers) or `output` (a generator's).
+        batch_norm: see `freeze`.
+
+    Returns:
+        The frozen stages.
+
+    Raises:
+        InputError: `depth` would freeze everything or is negative.
+
+    Source: Mo, Cho, Shin, "Freeze the Discriminator", 2020.
+    """
+    order = stages(model)
+    if not 0 <= depth < len(order):
+        raise errors.InputError(
+            f"cannot freeze {depth} of the {len(order)} stages of {model.name} "
+            f"({', '.join(order)}); choose --depth from 0 to {len(order) - 1}"
+        )
+    chosen = order[:depth] if end == "input" else order[len(order) - depth :]
+    for stage in chosen:
+        freeze(model, f"{stage}_.*", batch_norm=batch_norm)
+    return chosen
+
+
+def layerwise_rates(model: keras.Model, rules: dict[str, float]) -> dict[str, float]:
+    """Rate multiplier of every variable path; the last matching rule wins (A 3.1).
+
+    Args:
+        model: a network.
+        rules: regular expression for layer names -> multiplier > 0.
+
+    Returns:
+        Path -> multiplier for the variables that a rule names; others have 1.
+
+    Raises:
+        InputError: a rule matches no layer, or a multiplier is not positive.
+    """
+    rates = {}
+    for pattern, factor in rules.items():
+        if not factor > 0:
+            raise errors.InputError(
+                f"learning-rate multiplier {factor} for {pattern!r} is not positive; "
+                "freeze the layers instead"
+            )
+        for layer in _matching(model, pattern):
+            rates.update({variable.path: factor for variable in layer.weights})
+    return rates
+
+
+@keras.saving.register_keras_serializable(package="gan_transfer")
+class LayerwiseAdam(keras.optimizers.Adam):
+    """Adam with a learning-rate multiplier per variable path (document A 3.1)."""
+
+    def __init__(self, rates: dict[str, float] | None = None, **arguments):
+        super().__init__(**arguments)
+        self.rates = dict(rates or {})
+
+    def update_step(self, gradient, variable, learning_rate):
+        """One Adam step at the variable's own rate."""
+        # Here the backend's bare variable arrives, which has no path.
+        known = self._trainable_variables[self._get_variable_index(variable)]
+        factor = self.rates.get(known.path, 1.0)
+        super().update_step(gradient, variable, learning_rate * factor)
+
+    def get_config(self) -> dict:
+        """Keras configuration, rates included."""
+        return {**super().get_config(), "rates": self.rates}
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerCopy:
+    """What became of one target layer: `origin` copied, adapted or new (A 3.1)."""
+
+    layer: str
+    origin: str
+    detail: str = ""
+
+
+def _counterparts(source: keras.Model, target: keras.Model, align: str) -> dict:
+    """Source layer for each target layer; blocks are counted from end `align`."""
+
+    def place(model):
+        order = [s for s in stages(model) if s.startswith("block")]
+        if align == "output":
+            order.reverse()
+        return {stage: f"block@{number}" for number, stage in enumerate(order)}
+
+    def keyed(model):
+        places = place(model)
+        return {
+            (
+                places.get(stage_of(layer), stage_of(layer)),
+                layer.name.split("_", 1)[1],
+            ): layer
+            for layer in model.layers
+            if layer.weights
+        }
+
+    sources = keyed(source)
+    return {layer.name: sources.get(key) for key, layer in keyed(target).items()}
+
+
+def copy_weights(
+    source: keras.Model,
+    target: keras.Model,
+    *,
+    align: str = "input",
+    exceptions: Iterable[str] = (),
+) -> list[LayerCopy]:
+    """Copy every weight of `source` into `target`, strictly (document B 3.2.1).
+
+    Stages are paired by name, blocks by their number counted from the end `align`, so
+    that nets of different depth share the stages next to the image.
+
+    Args:
+        source: the pretrained network.
+        target: the network to fill, in place.
+        align: `input` for discriminators, `output` for generators.
+        exceptions: what may differ, out of `channels` (image channels are repeated or
+            averaged), `classes` (class embeddings start at the source's mean), `size`
+            (layers without a counterpart of the same shape stay new).
+
+    Returns:
+        One `LayerCopy` per target layer with weights.
+
+    Raises:
+        InputError: a layer cannot be copied and no declared exception covers it.
+    """
+    exceptions = set(exceptions)
+    report, refused = [], []
+    image = {"input": -2, "output": -1}[align]
+    edges = [layer.name for layer in target.layers if layer.weights]
+    edge = edges[0] if align == "input" else edges[-1]
+    for name, old in _counterparts(source, target, align).items():
+        new = target.get_layer(name)
+        values, origin, detail = _fitted(old, new, image if name == edge else None)
+        allowed = origin == "copied" or bool(
+            exceptions & {"channels" if name == edge else "size", _cause(name)}
+        )
+        if not allowed:
+            refused.append(f"{name} ({detail})")
+            continue
+        if values is not None:
+            new.set_weights(values)
+        report.append(LayerCopy(name, origin, detail))
+    if refused:
+        raise errors.InputError(
+            f"cannot copy {source.name} into {target.name}: {'; '.join(refused)}; use a "
+            "model of the same architecture, or declare the difference (exceptions=)"
+        )
+    return report
+
+
+def _cause(name: str) -> str:
+    return "classes" if name.endswith("_classes") or name == "stem_dense" else "size"
+
+
+def _fitted(old, new, channel_axis: int | None):
+    """Weights for `new` made from `old`'s: (values or None, origin, detail)."""
+    if old is None:
+        return None, "new", "no counterpart in the source"
+    sources = old.get_weights()
+    shapes = [w.shape for w in new.get_weights()]
+    if [w.shape for w in sources] == shapes:
+        return sources, "copied", ""
+    detail = f"{_text(sources[0].shape)} in the source, {_text(shapes[0])} here"
+    if len(sources) != len(shapes):
+        return None, "new", detail
+    if new.name.endswith("_classes") and sources[0].shape[1] == shapes[0][1]:
+        mean = np.broadcast_to(sources[0].mean(axis=0), shapes[0])
+        return [mean], "adapted", f"mean of {len(sources[0])} source classes"
+    if new.name == "stem_dense" and sources[0].shape[1] == shapes[0][1]:
+        # Latents come first, the class embedding after them (networks.convolutional).
+        kernel = np.zeros(shapes[0], sources[0].dtype)
+        rows = min(len(kernel), len(sources[0]))
+        kernel[:rows] = sources[0][:rows]
+        return [kernel], "adapted", f"{rows} latent rows copied, class rows zero"
+    if channel_axis is not None:
+        return _fit_channels(sources, shapes, channel_axis, detail)
+    return None, "new", detail
+
+
+def _fit_channels(sources, shapes, axis: int, detail: str):
+    """Repeat or average the image channels of a layer at the image's edge."""
+    kernel = sources[0]
+    kept = [n for i, n in enumerate(kernel.shape) if i != kernel.ndim + axis]
+    wanted = [n for i, n in enumerate(shapes[0]) if i != kernel.ndim + axis]
+    if kernel.ndim != 4 or kept != wanted:
+        return None, "new", detail
+    mean = kernel.mean(axis=axis, keepdims=True)
+    if axis == -2:  # a sum over image channels: keep its size
+        mean = mean * (kernel.shape[axis] / shapes[0][axis])
+    values = [np.broadcast_to(mean, shapes[0])]
+    for weight, shape in zip(sources[1:], shapes[1:], strict=True):
+        same = weight.shape == shape
+        values.append(weight if same else np.broadcast_to(weight.mean(), shape))
+    old, new = kernel.shape[axis], shapes[0][axis]
+    return values, "adapted", f"{old} -> {new} image channels"
+
+
+def _text(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
+
+
+def plan(
+    model: keras.Model,
+    copies: list[LayerCopy],
+    *,
+    learning_rate: float,
+    rates: dict[str, float] | None = None,
+) -> str:
+    """The transfer as a table: every layer, its origin, state and rate (document A 3.1).
+
+    Args:
+        model: the target network with its flags set.
+        copies: the report of `copy_weights`; layers missing in it are new.
+        learning_rate: of the network's optimizer.
+        rates: multipliers as from `layerwise_rates`.
+
+    Returns:
+        Lines of text with parameter counts and totals.
+    """
+    known = {copy.layer: copy for copy in copies}
+    lines = [f"{model.name:<22}{'weights':>10}  origin   state       rate"]
+    totals = {"trained": 0, "frozen": 0}
+    for layer in model.layers:
+        if not layer.weights:
+            continue
+        copy = known.get(layer.name, LayerCopy(layer.name, "new"))
+        trained = sum(int(np.prod(v.shape)) for v in layer.trainable_weights)
+        count = layer.count_params()
+        totals["trained"] += trained
+        totals["frozen"] += count - trained
+        state = "trained" if trained else "frozen"
+        if not trained and layer.trainable:
+            state = "statistics"
+        rate = learning_rate * (rates or {}).get(layer.weights[0].path, 1.0)
+        shown = f"{rate:.1e}" if trained else "-"
+        lines.append(
+            f"  {layer.name:<20}{count:>10,}  {copy.origin:<8} {state:<11} {shown:<8}"
+            f" {copy.detail}".rstrip()
+        )
+    lines.append(
+        f"  trained {totals['trained']:,}, frozen {totals['frozen']:,} weights"
+        " (batch-norm statistics count as frozen)"
+    )
+    return "\n".join(lines)
