@@ -15,6 +15,7 @@ flags.adopt(*generation.DATA_FLAGS, generation.BACKBONE)
 
 
 def main(argv):
+    """Score, check for memorised images, write `summary.json`."""
     with console.quiet_tensorflow():
         import numpy as np
 

@@ -24,6 +24,7 @@ flags.adopt(flags.OUT_DIR)
 
 
 def main(argv):
+    """Write the generator in one format."""
     with console.quiet_tensorflow():
         from gan_transfer import errors, pretrained
 

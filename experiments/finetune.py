@@ -1,8 +1,9 @@
 """Carry a pretrained GAN to other images (documents A 3.2(2), B 3.2.1).
 
---source is a shipped model (mnist, fashion_mnist, emoji64) or a run directory, --dataset
-a name, a file or a folder of pictures. Steps, recipe and augmentation are chosen by the
-number of images where they are not given. Run it again to continue where it was stopped.
+--source is a shipped model (mnist, fashion_mnist, emoji64) or a run directory and
+--dataset a name, a file or a folder of pictures. Steps, recipe and augmentation are chosen by
+the number of images where they are not given. Run it again to continue where it was
+stopped.
 
 Example, for a folder of 200 pictures of your own:
     python -m experiments.finetune --source=emoji64 --dataset=my_pictures
@@ -13,6 +14,7 @@ import time
 from absl import flags as absl_flags
 
 from experiments.support import console, figures, flags, generation, run
+from experiments.support import session as sessions
 
 _SOURCE = absl_flags.DEFINE_string(
     "source", "mnist", "pretrained model: a shipped name or a run directory"
@@ -58,6 +60,7 @@ def choose(count: int) -> tuple[str, str, int]:
 
 
 def main(argv):
+    """Migrate, fine-tune, evaluate, write models and pictures."""
     with console.quiet_tensorflow():
         from gan_transfer import adversarial, cross_domain, pretrained, recipes
         from gan_transfer.networks import presets
@@ -102,7 +105,7 @@ def main(argv):
             )
             phases = recipes.by_name(recipe)(gan, _DEPTH.value, _BATCH_NORM.value)
             print(cross_domain.plan(gan, copies, phases[0], settings))
-        session = generation.Session(directory, images, gan, description, steps)
+        session = sessions.Session(directory, images, gan, description, steps)
         print(
             f"{session.title} from {about['dataset']}: {len(session.train):,} images, "
             f"recipe {recipe}, {session.epochs * session.epoch_steps:,} updates, "
@@ -138,8 +141,10 @@ def _estimated_minutes(session) -> float:
     # G runs forward twice and backward once, D forward three times and backward three.
     for network, passes in ((gan.generator, 4), (gan.discriminator, 9)):
         shapes = [(batch, *each.shape[1:]) for each in network.inputs]
-        inputs = [tf.zeros(shape, each.dtype) for shape, each in
-                  zip(shapes, network.inputs, strict=True)]
+        inputs = [
+            tf.zeros(shape, each.dtype)
+            for shape, each in zip(shapes, network.inputs, strict=True)
+        ]
         forward = tf.function(network)
         forward(inputs if len(inputs) > 1 else inputs[0])
         start = time.perf_counter()

@@ -7,6 +7,7 @@ Example:
 """
 
 from experiments.support import console, flags, generation, run
+from experiments.support import session as sessions
 
 flags.adopt(*generation.TRAINING_FLAGS, *generation.NETWORK_FLAGS)
 
@@ -14,6 +15,7 @@ _DEFAULT_STEPS = 4000
 
 
 def main(argv):
+    """Train, evaluate, write models and pictures."""
     with console.quiet_tensorflow():
         from gan_transfer import adversarial, recipes
         from gan_transfer.networks import presets
@@ -46,7 +48,7 @@ def main(argv):
         )
         gan = adversarial.GAN(*networks, seed=flags.SEED.value)
         steps = flags.STEPS.value or _DEFAULT_STEPS
-        session = generation.Session(directory, images, gan, description, steps)
+        session = sessions.Session(directory, images, gan, description, steps)
         print(
             f"{session.title}: {len(session.train):,} images "
             f"{images.size}x{images.size}x{images.channels}, "

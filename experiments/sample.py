@@ -1,4 +1,4 @@
-"""Pictures of a trained GAN: grids, interpolations, source-target pairs, a GIF (A 3.2(3)).
+"""Pictures of a trained GAN: grids, interpolations, pairs, a GIF (document A 3.2(3)).
 
 Example:
     python -m experiments.sample --source=mnist --kind=interpolation
@@ -32,6 +32,7 @@ _FRAMES = 12
 
 
 def main(argv):
+    """Draw one kind of picture."""
     with console.quiet_tensorflow():
         from gan_transfer import adversarial, data, errors, pretrained
 

@@ -20,7 +20,8 @@ class GAN(training.Procedure):
     """Generative adversarial network as one Keras model (documents A 3.2, B 3.1).
 
     Generator and discriminator are Functional models as `networks` makes them; latent
-    size, image shape and classes are read off them. After `compile`, `fit` takes batches
+    size, image shape and classes are read off them. After `compile`, `fit` takes
+    batches
     of float32 images `[n B, H, W, C]` in [-1, 1] (or `(images, labels)` for conditional
     networks), n = `discriminator_steps`.
 
@@ -258,7 +259,7 @@ class GAN(training.Procedure):
         Args:
             count: number of images.
             seed: fixes the latents; the same seed gives the same images.
-            labels: class per image `[count]`, or one for all; conditional networks only,
+            labels: class per image `[count]`, or one for all; for conditional networks,
                 where None cycles through the classes.
             batch_size: images per call of the network.
 

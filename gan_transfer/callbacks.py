@@ -1,6 +1,6 @@
-"""Full state for resuming, history, best so far, the NaN guard (documents A 3.1, E 3.3).
+"""Full state for resuming, history, best so far, the NaN guard (document A 3.1, E 3.3).
 
-A run directory holds `state.weights.h5` (the whole model: networks, optimizers, counter),
+A run directory holds `state.weights.h5` (the model: networks, optimizers, counter),
 `metrics.csv` (one row per epoch of `fit`) and `best.weights.h5`. The state file is the
 truth: it is written last, and on resuming the history is cut back to it.
 """

@@ -196,6 +196,8 @@ def batches(
     have seen. Epochs follow each other without a gap, a batch may span two; each
     visits every image exactly once, in an order of its own.
 
+    `fit` needs `steps_per_epoch` with it, and `shuffle=False`, else Keras warns.
+
     Args:
       images: uint8 `[N, H, W, C]`.
       batch_size: B, may exceed N.
@@ -224,8 +226,8 @@ def batches(
     epoch, position = divmod(start * batch_size, count)
 
     def order(number: tf.Tensor) -> tf.data.Dataset:
-        # tf.random.experimental.index_shuffle would need no memory, but its orders of
-        # one seed are alike: 0.89 correlation between consecutive epochs.
+        # index_shuffle would need no memory, but consecutive epochs of one seed come
+        # out nearly in the same order: correlation 0.9 at 60,000 images (TF 2.21).
         shuffled = tf.random.experimental.stateless_shuffle(
             tf.range(count), seed=tf.stack([seed, number]), alg="philox"
         )
@@ -246,9 +248,6 @@ def batches(
     )
     stream = tf.data.Dataset.counter(epoch).flat_map(order).skip(position)
     stream = stream.batch(batch_size, drop_remainder=True).map(gather)
-    # Said aloud, so that `fit` asks for steps_per_epoch instead of never ending.
-    infinite = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
-    stream = stream.apply(infinite)
     return stream.prefetch(tf.data.AUTOTUNE).with_options(options)
 
 

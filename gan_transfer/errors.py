@@ -1,4 +1,4 @@
-"""The one error that speaks to the person at the keyboard (documents A-E, all parts)."""
+"""The one error that speaks to the person at the keyboard (documents A-E, all)."""
 
 
 class InputError(ValueError):

@@ -28,7 +28,7 @@ def names() -> list[str]:
 
 
 def load(source: str | os.PathLike) -> adversarial.GAN:
-    """Load a GAN: a shipped name, a `.gan.npz` file or a run directory (document B 2.1).
+    """Load a GAN: shipped name, `.gan.npz` file or run directory (document B 2.1).
 
     Raises:
         InputError: no such model, or a run that has not finished.

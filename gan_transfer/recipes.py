@@ -14,13 +14,15 @@ import tensorflow as tf
 
 from gan_transfer import (
     adversarial,
-    augmentation as augmentations,
     callbacks,
     errors,
     losses,
     regularization,
     training,
     transfer,
+)
+from gan_transfer import (
+    augmentation as augmentations,
 )
 
 
@@ -58,7 +60,7 @@ def fine_tune(gan: adversarial.GAN, depth: int, batch_norm: str) -> list[Phase]:
 def freeze_discriminator(
     gan: adversarial.GAN, depth: int, batch_norm: str
 ) -> list[Phase]:
-    """FreezeD: the `depth` stages of D nearest to the image stay (document A 3.2(2))."""
+    """FreezeD: the `depth` stages of D nearest the image stay (document A 3.2(2))."""
 
     def prepare():
         _all_trainable(gan)
@@ -149,7 +151,7 @@ def l2_to_source(gan: adversarial.GAN, depth: int, batch_norm: str) -> list[Phas
 
 
 def latent_head(gan: adversarial.GAN, depth: int, batch_norm: str) -> list[Phase]:
-    """Linear map of the latents before a frozen G, linear head on a frozen D (A 3.2(2)).
+    """Linear latent map before a frozen G, linear head on a frozen D (A 3.2(2)).
 
     For 1 to 10 images. The generator must start with a `latent_dense` layer, see
     `with_latent_head`. Source: Yang et al., "One-Shot Generative Domain Adaptation"
@@ -256,7 +258,7 @@ def train(
     """
     if epochs < len(phases):
         raise errors.InputError(
-            f"{len(phases)} phases need at least {len(phases)} evaluations, got {epochs}"
+            f"{len(phases)} phases need as many evaluations or more, got {epochs}"
         )
     saved = callbacks.saved_updates(directory) // epoch_steps
     rows, first, share = [], 0, 0.0

@@ -1,4 +1,4 @@
-"""Discriminator regularisers: R1, R2, gradient penalty, spectral norm (document E 2(2)).
+"""Regularisers: R1, R2, gradient penalty, spectral norm, L2 (document E 2(2)).
 
 A penalty is a small frozen dataclass called as `penalty(score, real, fake, key)`, where
 `score` maps images to unbounded scores. It returns an unweighted-by-batch scalar in
@@ -113,11 +113,11 @@ class L2ToSource:
 class _Spectral:
     """Divide the kernel by its largest singular value (document E 2(2)).
 
-    W_sn = W / sigma, sigma = |u^T W v|. The forward pass never writes: `u` moves only in
-    `update_spectral_norm`, once per discriminator update and only when the layer is
+    W_sn = W / sigma, sigma = |u^T W v|. The forward pass never writes: `u` moves
+    only in `update_spectral_norm`, once per discriminator update and only when the layer is
     trainable, so real and generated images meet the same weights and a frozen layer
-    stays as it is, bit for bit (`keras.layers.SpectralNormalization` rewrites the kernel
-    in every training call, frozen or not). Gradients flow through sigma, not through u
+    stays as it is, bit for bit (`keras.layers.SpectralNormalization` rewrites its
+    kernel in every training call, frozen or not). Gradients flow through sigma, not through u
     and v. Source: Miyato et al., ICLR 2018.
     """
 
@@ -137,7 +137,7 @@ class _Spectral:
         return matrix, tf.stop_gradient(u), tf.stop_gradient(v)
 
     def normalised_kernel(self, kernel):
-        """Return kernel / sigma with sigma from the stored `u`, in the kernel's dtype."""
+        """Return kernel / sigma, sigma from the stored `u`, in the kernel's dtype."""
         matrix, u, v = self._directions(kernel)
         sigma = tf.tensordot(v, tf.linalg.matvec(matrix, u), 1)
         return kernel / tf.cast(sigma, kernel.dtype)

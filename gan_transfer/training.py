@@ -1,7 +1,7 @@
 """What every training procedure shares (documents A 3.1, E 2(4)).
 
-A procedure (`adversarial.GAN` and its siblings) is a `keras.Model` whose weights are its
-whole state: networks, optimizers, the update counter. All randomness is keyed by that
+A procedure (`adversarial.GAN` and its siblings) is a `keras.Model` whose weights are
+its whole state: networks, optimizers, the update counter. All randomness is keyed by that
 counter, so a run continues from its weight file bit for bit.
 """
 
@@ -70,9 +70,9 @@ class Procedure(keras.Model):
         ]
         if changed:
             raise RuntimeError(
-                f"trainable flags changed after compile() ({len(changed)} weights, first "
-                f"{changed[0]}): a compiled step would ignore that; call compile() again "
-                "with fresh optimizers"
+                f"trainable flags changed after compile() ({len(changed)} weights, "
+                f"first {changed[0]}): a compiled step would ignore that; call "
+                "compile() again with fresh optimizers"
             )
 
     def make_train_function(self, force: bool = False):
@@ -102,8 +102,8 @@ class Procedure(keras.Model):
     def key_dropout(self) -> None:
         """Set the seed generators of all dropout layers from the update counter.
 
-        Keras stores their state in no weight file; keyed like this they resume. Replicas
-        share the masks (of different images).
+        Keras stores their state in no weight file; keyed like this they resume.
+        Replicas share the masks (of different images).
         """
         for network in self.networks().values():
             for number, layer in enumerate(network.layers):

@@ -1,4 +1,4 @@
-"""Freezing, learning rates per layer, copying weights, the plan (documents A 3.1, B 2.1).
+"""Freezing, rates per layer, copying weights, the plan (documents A 3.1, B 2.1).
 
 Everything works on flat Functional models whose layers are called `<stage>_<role>`.
 A rule that matches nothing is an error. Flags take effect at the next `compile`.
@@ -20,7 +20,7 @@ def stage_of(layer: keras.layers.Layer) -> str:
 
 
 def stages(model: keras.Model) -> list[str]:
-    """Stages with weights in data order, e.g. `[stem, block1, head]` (document A 3.1)."""
+    """Stages with weights in data order: `[stem, block1, head]` (document A 3.1)."""
     found = (stage_of(layer) for layer in model.layers if layer.weights)
     return list(dict.fromkeys(found))
 
@@ -232,8 +232,8 @@ def copy_weights(
         report.append(LayerCopy(name, origin, detail))
     if refused:
         raise errors.InputError(
-            f"cannot copy {source.name} into {target.name}: {'; '.join(refused)}; use a "
-            "model of the same architecture, or declare the difference (exceptions=)"
+            f"cannot copy {source.name} into {target.name}: {'; '.join(refused)}; use a"
+            " model of the same architecture, or declare the difference (exceptions=)"
         )
     return report
 
@@ -296,7 +296,7 @@ def plan(
     learning_rate: float,
     rates: dict[str, float] | None = None,
 ) -> str:
-    """The transfer as a table: every layer, its origin, state and rate (document A 3.1).
+    """The transfer as a table: each layer's origin, state and rate (document A 3.1).
 
     Args:
         model: the target network with its flags set.

@@ -1,16 +1,15 @@
-"""Flags and wiring that the generation scripts share: data, settings, scores, pictures.
+"""Flags of the generation scripts, and what they stand for: data, settings, scores.
 
 Import it at the top for the flags; TensorFlow and the packages are imported inside the
 functions, after the flags are checked.
 """
 
 import contextlib
-import dataclasses
 import sys
 
 from absl import flags as absl_flags
 
-from experiments.support import figures, flags, run
+from experiments.support import flags
 from gan_transfer import errors
 
 MODEL = absl_flags.DEFINE_string(
@@ -119,10 +118,6 @@ TRAINING_FLAGS = (
 )
 NETWORK_FLAGS = (flags.SIZE, flags.CHANNELS, MODEL, WIDTH, LATENT_DIM, CONDITIONAL)
 
-# Fewer training images than this are not split for selection: all are needed.
-_SELECT_FROM = 1000
-_SHOWN = 64
-
 
 def strategy_scope() -> contextlib.AbstractContextManager:
     """The scope of `--strategy`; sets the dtype policy of `--mixed_precision` too."""
@@ -152,6 +147,20 @@ def load_images(size: int | None, channels: int | None):
     )
 
 
+def settings_with(augment: str):
+    """Our default `recipes.Settings` with an augmentation by name."""
+    from gan_transfer import augmentation, recipes
+
+    return recipes.Settings(augmentation=augmentation.by_name(augment))
+
+
+def pixels(gan, count: int, seed: int = 0):
+    """uint8 samples of the averaged generator `[count, H, W, C]`."""
+    from gan_transfer import data
+
+    return data.to_uint8(gan.generate(count, seed))
+
+
 def settings(chosen_augment: str = "none"):
     """`recipes.Settings` from the flags; `--augment=auto` means `chosen_augment`."""
     from gan_transfer import augmentation, losses, recipes, regularization
@@ -179,186 +188,6 @@ def settings(chosen_augment: str = "none"):
     )
 
 
-@dataclasses.dataclass
-class Session:
-    """One generation run: its folder, images, model and measures.
-
-    Attributes:
-        run: the run directory.
-        images: the data set.
-        gan: the model, already in the strategy's scope.
-        description: what `pretrained.describe` will return of the run.
-        steps: updates asked for.
-        train, labels: the images trained on, without the validation part.
-        validation: images that choose the best generator; None below 1,000 images.
-    """
-
-    run: run.RunDirectory
-    images: object
-    gan: object
-    description: dict
-    steps: int
-
-    def __post_init__(self):
-        from gan_transfer import data, features
-
-        self.train, self.labels = self.images.train, self.images.train_labels
-        self.validation = None
-        if len(self.train) >= _SELECT_FROM:
-            self.train, self.labels, self.validation, _ = data.hold_out(
-                self.train, self.labels, min(5000, len(self.train) // 10), 0
-            )
-        self.extractors = extractors(self.train)
-        self.judge = next(iter(self.extractors.values()))
-        if self.validation is not None:
-            self._real = features.extract(self.judge, self.validation)
-
-    @property
-    def epoch_steps(self) -> int:
-        """Updates between two evaluations."""
-        return -(-self.steps // EVALUATIONS.value)
-
-    @property
-    def epochs(self) -> int:
-        """Evaluations of the run."""
-        return -(-self.steps // self.epoch_steps)
-
-    @property
-    def images_per_step(self) -> int:
-        """Real images one update looks at."""
-        return flags.BATCH_SIZE.value * DISCRIMINATOR_STEPS.value
-
-    @property
-    def monitor(self) -> str | None:
-        """Name of the validation distance, None without a validation part."""
-        return None if self.validation is None else "val_distance"
-
-    def batches(self, start: int):
-        """Training batches from update `start` on."""
-        from gan_transfer import data
-
-        return data.batches(
-            self.train,
-            self.images_per_step,
-            labels=self.labels if self.gan.classes else None,
-            seed=flags.SEED.value,
-            start=start,
-        )
-
-    def watchers(self) -> tuple:
-        """Callbacks of every epoch: validation distance, then a sample grid."""
-        import keras
-
-        def watch(epoch, logs):
-            if self.validation is not None:
-                logs["val_distance"] = self.validation_distance()
-            step = int(self.gan.updates.numpy())
-            figures.sample_grid(
-                self.run.samples / f"step_{step:06d}.png",
-                self.sample(_SHOWN),
-                f"{self.title}: fixed latents after {step:,} updates",
-                reference=self.train[:_SHOWN],
-                reference_title=f"training images ({self.images.name})",
-            )
-
-        return (keras.callbacks.LambdaCallback(on_epoch_end=watch),)
-
-    @property
-    def title(self) -> str:
-        """Model and data, for titles."""
-        return f"{self.description['model']} on {self.images.name}"
-
-    def sample(self, count: int, seed: int = 0):
-        """uint8 samples of the averaged generator."""
-        from gan_transfer import data
-
-        return data.to_uint8(self.gan.generate(count, seed))
-
-    def validation_distance(self) -> float:
-        """Distance of samples to the validation part: Frechet, or kernel if it is small.
-
-        As many samples as validation images; the Frechet distance from 1,000 on.
-        """
-        from gan_transfer import features, metrics
-
-        count = len(self.validation)
-        fake = features.extract(self.judge, self.sample(count, seed=1))
-        if count < 1000:
-            return metrics.kernel_distance(self._real, fake)[0]
-        statistics = metrics.FeatureStatistics
-        return metrics.frechet_distance(
-            statistics().update(self._real), statistics().update(fake)
-        )
-
-    def finish(self, rows: list[dict], extra: dict) -> dict:
-        """Load the best generator, save the models, evaluate, draw, summarise.
-
-        Returns:
-            The scores, as in `summary.json`.
-        """
-        best = self.run.path("best.weights.h5")
-        if self.monitor is not None and best.exists():
-            self.gan.averaged_generator.load_weights(best)
-        for name in ("generator", "discriminator", "averaged_generator"):
-            partial = self.run.path(f"partial.{name}.keras")
-            getattr(self.gan, name).save(partial)
-            partial.replace(self.run.path(f"{name}.keras"))
-        scores = evaluate(self.gan, self.images, self.extractors)
-        self._draw(rows, scores)
-        self.run.write_summary(
-            {
-                "description": {**self.description, "scores": scores},
-                "dataset": self.images.name,
-                "training_images": len(self.train),
-                "updates": int(self.gan.updates.numpy()),
-                "images_shown": int(self.gan.updates.numpy()) * self.images_per_step,
-                "seed": flags.SEED.value,
-                "scores": scores,
-                "protocol": "samples of the averaged generator against the test part; "
-                + (
-                    "best epoch by the distance to a validation part of the training data"
-                    if self.monitor
-                    else "last epoch, nothing selected"
-                ),
-                **extra,
-            }
-        )
-        return scores
-
-    def _draw(self, rows: list[dict], scores: dict) -> None:
-        first = next(iter(scores))
-        figures.sample_grid(
-            self.run.path("samples.png"),
-            self.sample(_SHOWN),
-            f"{self.title} ({int(self.gan.updates.numpy()):,} updates, "
-            f"{first} = {scores[first]:.3g})",
-            reference=self.images.test[:_SHOWN],
-            reference_title=f"test images ({self.images.name})",
-        )
-        steps = [row["step"] for row in rows]
-        losses = {
-            label: (steps, [row[name] for row in rows], None)
-            for label, name in (("discriminator", "d_loss"), ("generator", "g_loss"))
-        }
-        figures.curves(
-            self.run.path("losses.png"),
-            losses,
-            f"{self.title}: losses",
-            "updates",
-            "loss",
-        )
-        if self.monitor is not None:
-            figures.curves(
-                self.run.path("distance.png"),
-                {"validation": (steps, [row["val_distance"] for row in rows], None)},
-                f"{self.title}: distance of {len(self.validation):,} samples to as many "
-                "validation images",
-                "updates",
-                "distance",
-                log=True,
-            )
-
-
 def extractors(train) -> dict:
     """Two unrelated feature extractors for images like uint8 `train` `[N, H, W, C]`.
 
@@ -378,10 +207,10 @@ def extractors(train) -> dict:
 
 def evaluate(gan, images, chosen: dict) -> dict[str, float]:
     """`evaluation.report`: 10,000 samples, or 1,000 for less than 1,000 test images."""
-    from gan_transfer import data, evaluation
+    from gan_transfer import evaluation
 
     count = 10_000 if len(images.test) >= 1000 else 1000
-    generated = data.to_uint8(gan.generate(count, seed=2))
+    generated = pixels(gan, count, seed=2)
     return evaluation.report(chosen, images.test[:10_000], generated, images.name)
 
 

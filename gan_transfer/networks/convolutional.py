@@ -67,8 +67,8 @@ def generator(
             the latents.
 
     Returns:
-        A Functional model from latents `[B, latent_dim]` (or `[latents, labels]`, labels
-        int32 `[B]`) to float32 images `[B, size, size, channels]` in [-1, 1].
+        A Functional model from latents `[B, latent_dim]` (or `[latents, labels]`,
+        labels int32 `[B]`) to float32 images `[B, size, size, channels]` in [-1, 1].
     """
     start = size // 2 ** (len(filters) - 1)
     x = inputs = keras.Input((latent_dim,), name="latents")

@@ -44,8 +44,8 @@ def document_a_mnist() -> Pair:
     """Document A 4.1: dense 100-128-1024-1024-784 against 784-1024-1024-1.
 
     Corrected: LeakyReLU alone (after the printed ReLU it does nothing); output 28x28x1
-    as the discriminator wants it; the score is a logit, not a sigmoid; the sigmoid image
-    is rescaled from [0, 1] to [-1, 1]; no second, label-like argument.
+    as the discriminator wants it; the score is a logit, no sigmoid; the sigmoid image is
+    rescaled from [0, 1] to [-1, 1]; no second, label-like argument.
     """
     shape = (28, 28, 1)
     return (
@@ -180,7 +180,7 @@ def build(
     if (size, channels, classes) != (wanted_size, wanted_channels, 0):
         raise errors.InputError(
             f"model {name} is for {wanted_size}x{wanted_size}x{wanted_channels} images "
-            f"without classes, not {size}x{size}x{channels} with {classes} classes; use "
-            "--model=dcgan, or bring the images to that size"
+            f"without classes, not {size}x{size}x{channels} with {classes} classes; "
+            "use --model=dcgan, or bring the images to that size"
         )
     return make()

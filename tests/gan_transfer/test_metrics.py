@@ -273,3 +273,9 @@ def test_memorisation_refuses_held_out_images_that_were_trained_on():
 def test_bad_input_is_refused(call, message):
     with pytest.raises(errors.InputError, match=message):
         call()
+
+
+def test_duplicates_are_in_closed_balls_only():
+    rows = np.repeat(_normal(0, 8, 3), 10, axis=0)
+    scores = metrics.precision_recall_density_coverage(rows, rows)
+    assert scores == metrics.Coverage(precision=1, recall=1, density=0, coverage=0)

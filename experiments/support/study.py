@@ -1,0 +1,251 @@
+"""Cells, table, plot and verdict of the transfer study."""
+
+import collections
+import dataclasses
+import json
+import pathlib
+
+from experiments.support import figures, flags, generation, run
+from gan_transfer import errors
+
+# Row of the table -> recipe and augmentation.
+METHODS = {
+    "scratch": ("scratch", "none"),
+    "scratch+augmentation": ("scratch", "diffaugment"),
+    "fine-tune": ("fine_tune", "none"),
+    "fine-tune+augmentation": ("fine_tune", "diffaugment"),
+    "FreezeD": ("freeze_discriminator", "none"),
+    "FreezeD+augmentation": ("freeze_discriminator", "diffaugment"),
+    "scale-and-shift+augmentation": ("scale_shift", "diffaugment"),
+}
+DONE = "cell.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One training of the study."""
+
+    method: str
+    count: int
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Folder of the cell."""
+        return f"{self.method}-{self.count}-seed{self.seed}"
+
+
+def check_methods(names: list[str]) -> None:
+    """Refuse rows that do not exist.
+
+    Raises:
+        InputError: an unknown method; the message lists them.
+    """
+    unknown = [name for name in names if name not in METHODS]
+    if unknown:
+        raise errors.InputError(
+            f"no method {', '.join(unknown)}; there are {', '.join(METHODS)}"
+        )
+
+
+def train_cell(
+    cell: Cell,
+    folder: pathlib.Path,
+    images,
+    extractors: dict,
+    *,
+    source: str,
+    depth: int,
+    steps: int,
+) -> None:
+    """Train one cell, or continue it; `cell.json` marks it as done.
+
+    Distances are measured at equal numbers of images shown, on images the cell does not
+    train on; nothing is selected by them.
+    """
+    from gan_transfer import adversarial, cross_domain, pretrained, recipes
+    from gan_transfer.networks import presets
+
+    train, reference = _split(images, cell)
+    recipe, augment = METHODS[cell.method]
+    settings = generation.settings_with(augment)
+    about = pretrained.describe(source)
+    networks = presets.build(
+        about["model"],
+        images.size,
+        images.channels,
+        width=about["width"],
+        latent_dim=about["latent_dim"],
+    )
+    if recipe == "scratch":
+        gan = adversarial.GAN(*networks, seed=cell.seed)
+        phases = [recipes.Phase("scratch", 1.0, lambda: None)]
+    else:
+        gan, _ = cross_domain.migrate(
+            pretrained.load(source), *networks, recipe=recipe, seed=cell.seed
+        )
+        phases = recipes.by_name(recipe)(gan, depth, "adapt")
+    folder.mkdir(parents=True, exist_ok=True)
+    evaluations = generation.EVALUATIONS.value
+    rows = recipes.train(
+        gan,
+        phases,
+        lambda phase: settings.compile(gan, phase),
+        lambda start: _batches(train, cell.seed, start),
+        folder,
+        epochs=evaluations,
+        epoch_steps=-(-steps // evaluations),
+        images_per_step=flags.BATCH_SIZE.value,
+        extra=(_Distances(gan, reference, extractors).callback(),),
+        verbose=0,
+    )
+    figures.sample_grid(
+        folder / "samples.png",
+        generation.pixels(gan, 64),
+        f"{cell.method}, {cell.count} images, seed {cell.seed}",
+        reference=train[:64],
+        reference_title="images trained on",
+    )
+    with run.replacing(folder / DONE) as path:
+        path.write_text(json.dumps({**dataclasses.asdict(cell), "rows": rows}))
+
+
+def _split(images, cell: Cell):
+    """`cell.count` seeded training images, and the reference the cell never sees.
+
+    The reference is the test part; where that has less than 1,000 images, it is every
+    image that is not trained on.
+    """
+    import numpy as np
+
+    from gan_transfer import data
+
+    train, labels, reference = images.train, images.train_labels, images.test
+    if len(reference) < 1000:
+        train, labels = np.concatenate([train, reference]), None
+    if cell.count >= len(train):
+        raise errors.InputError(
+            f"--counts={cell.count}: {images.name} has {len(train)} images, and some "
+            "must be left to measure the distance; choose fewer"
+        )
+    rest, _, chosen, _ = data.hold_out(train, labels, cell.count, cell.seed)
+    return chosen, rest if len(reference) < 1000 else reference
+
+
+def _batches(train, seed: int, start: int):
+    from gan_transfer import data
+
+    return data.batches(train, flags.BATCH_SIZE.value, seed=seed, start=start)
+
+
+class _Distances:
+    """Distance of samples to the reference, by every extractor, at each evaluation."""
+
+    def __init__(self, gan, reference, extractors: dict):
+        from gan_transfer import features
+
+        self.gan, self.extractors = gan, extractors
+        self.count = min(5000, max(1000, len(reference)))
+        self.real = {
+            name: features.extract(each, reference[:10_000])
+            for name, each in extractors.items()
+        }
+
+    def callback(self):
+        """The Keras callback that adds `distance_<extractor>` to the logs."""
+        import keras
+
+        return keras.callbacks.LambdaCallback(on_epoch_end=self._measure)
+
+    def _measure(self, epoch, logs):
+        from gan_transfer import features, metrics
+
+        generated = generation.pixels(self.gan, self.count, seed=1)
+        for name, extractor in self.extractors.items():
+            real, fake = self.real[name], features.extract(extractor, generated)
+            if len(real) >= 1000 and len(fake) > 4 * fake.shape[1]:
+                pair = (metrics.FeatureStatistics().update(x) for x in (real, fake))
+                logs[f"frechet_{name}"] = metrics.frechet_distance(*pair)
+            else:
+                logs[f"kernel_{name}"] = metrics.kernel_distance(real, fake)[0]
+
+
+def report(directory, results: list[dict], target: str, source: str) -> list[str]:
+    """Write `table.md` and one plot per image count; return the verdict's sentences."""
+    import numpy as np
+
+    measures = [n for n in results[0]["rows"][0] if n.startswith(("frechet", "kernel"))]
+    groups = collections.defaultdict(list)
+    for result in results:
+        groups[result["count"], result["method"]].append(
+            [[row[name] for name in measures] for row in result["rows"]]
+        )
+    shown = [row["images"] for row in results[0]["rows"]]
+    curves = {key: np.asarray(value) for key, value in groups.items()}
+    seeds = len(next(iter(curves.values())))
+    lines = [
+        f"{source} -> {target}: distance after {shown[-1]:,.0f} images shown, mean +- "
+        f"standard deviation over {seeds} seed{'s' if seeds > 1 else ''}",
+        "",
+        "| images | method | " + " | ".join(measures) + " |",
+        "|---|---|" + "---|" * len(measures),
+    ]
+    for (count, method), values in curves.items():
+        last = values[:, -1]
+        entries = [
+            f"{m:.4g} +- {s:.2g}"
+            for m, s in zip(last.mean(0), last.std(0), strict=True)
+        ]
+        lines.append(f"| {count:,} | {method} | " + " | ".join(entries) + " |")
+    with run.replacing(directory.path("table.md")) as path:
+        path.write_text("\n".join(lines) + "\n")
+    for count in dict.fromkeys(count for count, _ in curves):
+        series = {}
+        for (n, method), values in curves.items():
+            if n == count:
+                mean, spread = values[..., 0].mean(0), values[..., 0].std(0)
+                series[method] = (shown, mean, (mean - spread, mean + spread))
+        figures.curves(
+            directory.path(f"distance_{count}.png"),
+            series,
+            f"{source} -> {target}, {count:,} images, {seeds} seeds: {measures[0]}",
+            "images shown",
+            measures[0],
+            log=True,
+        )
+    return [
+        _verdict(curves, count, shown, measures[0])
+        for count in dict.fromkeys(count for count, _ in curves)
+    ]
+
+
+def _verdict(curves: dict, count: int, shown: list, measure: str) -> str:
+    """What held for `count` images, by the mean over seeds of the first measure."""
+    means = {m: v[..., 0].mean(0) for (n, m), v in curves.items() if n == count}
+    controls = ("scratch", "scratch+augmentation")
+    transfers = {name: mean for name, mean in means.items() if name not in controls}
+    if not transfers or any(name not in means for name in controls):
+        return f"{count:,} images: no verdict without both controls and a transfer row"
+    best = min(transfers, key=lambda name: transfers[name][-1])
+    goal = means["scratch+augmentation"].min()
+    goal_at = shown[int(means["scratch+augmentation"].argmin())]
+    times = {
+        name: next((x for x, y in zip(shown, mean, strict=True) if y <= goal), None)
+        for name, mean in transfers.items()
+    }
+    reached = {name: x for name, x in times.items() if x is not None}
+    if reached:
+        fastest = min(reached, key=reached.get)
+        speed = (
+            f"{fastest} reaches the best of scratch+augmentation with "
+            f"{goal_at / reached[fastest]:.1f}x fewer images shown"
+        )
+    else:
+        speed = "no transfer method reaches the best of scratch+augmentation"
+    below = 1 - transfers[best][-1] / means["scratch"][-1]
+    return (
+        f"{count:,} images: {speed}; the best transfer, {best}, ends {below:.0%} below "
+        f"plain scratch ({measure} {transfers[best][-1]:.4g} against "
+        f"{means['scratch'][-1]:.4g}; scratch+augmentation "
+        f"{means['scratch+augmentation'][-1]:.4g})."
+    )

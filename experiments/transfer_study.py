@@ -1,0 +1,91 @@
+"""Does transfer need less data? Methods x image counts x seeds (documents A 6.1, B 6).
+
+Every cell trains for the same number of updates in a folder of its own and can be
+stopped and continued; the table, the plot and the verdict are made from all cells.
+
+Example:
+    python -m experiments.transfer_study --source=mnist --dataset=fashion_mnist
+"""
+
+import json
+
+from absl import flags as absl_flags
+
+from experiments.support import console, flags, generation, run, study
+
+_SOURCE = absl_flags.DEFINE_string(
+    "source", "mnist", "pretrained model: a shipped name or a run directory"
+)
+_COUNTS = absl_flags.DEFINE_list(
+    "counts", ["100", "1000"], "numbers of target images, separated by commas"
+)
+_METHODS = absl_flags.DEFINE_list(
+    "methods", list(study.METHODS), "rows of the table, separated by commas"
+)
+_SEEDS = absl_flags.DEFINE_integer("seeds", 3, "repetitions, with seeds 0, 1, ...", 1)
+_DEPTH = absl_flags.DEFINE_integer("depth", 1, "stages that FreezeD freezes", 1)
+flags.adopt(
+    flags.DATASET,
+    flags.DATA_DIR,
+    flags.OUT_DIR,
+    flags.OVERWRITE,
+    flags.STEPS,
+    flags.BATCH_SIZE,
+    flags.VERBOSE,
+    generation.EVALUATIONS,
+    generation.BACKBONE,
+)
+_DEFAULT_STEPS = 2000
+
+
+def main(argv):
+    """Train the cells that are missing, then write table, plot and verdict."""
+    with console.quiet_tensorflow():
+        from gan_transfer import data, pretrained
+
+    study.check_methods(_METHODS.value)
+    directory = run.RunDirectory.open(
+        flags.OUT_DIR.value, flags.configuration(argv[0]), flags.OVERWRITE.value
+    )
+    size, _, channels = pretrained.load(_SOURCE.value).image_shape
+    images = data.load(
+        flags.DATASET.value,
+        data_dir=flags.DATA_DIR.value,
+        size=size,
+        channels=channels,
+    )
+    extractors = generation.extractors(images.train)
+    cells = [
+        study.Cell(method, int(count), seed)
+        for seed in range(_SEEDS.value)
+        for count in _COUNTS.value
+        for method in _METHODS.value
+    ]
+    for number, cell in enumerate(cells, 1):
+        folder = directory.path("cells") / cell.name
+        if (folder / study.DONE).exists():
+            continue
+        print(f"cell {number} of {len(cells)}: {cell.name}", flush=True)
+        study.train_cell(
+            cell,
+            folder,
+            images,
+            extractors,
+            source=_SOURCE.value,
+            depth=_DEPTH.value,
+            steps=flags.STEPS.value or _DEFAULT_STEPS,
+        )
+    results = [
+        json.loads((directory.path("cells") / cell.name / study.DONE).read_text())
+        for cell in cells
+    ]
+    verdict = study.report(directory, results, images.name, _SOURCE.value)
+    directory.write_summary(
+        {"dataset": images.name, "source": _SOURCE.value, "verdict": verdict}
+    )
+    print(directory.path("table.md").read_text())
+    print("\n".join(verdict))
+
+
+if __name__ == "__main__":
+    console.run(main)
