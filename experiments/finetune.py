@@ -1,9 +1,9 @@
 """Carry a pretrained GAN to other images (documents A 3.2(2), B 3.2.1).
 
 --source is a shipped model (mnist, fashion_mnist, emoji64) or a run directory and
---dataset a name, a file or a folder of pictures. Steps, recipe and augmentation are chosen by
-the number of images where they are not given. Run it again to continue where it was
-stopped.
+--dataset a name, a file or a folder of pictures. Steps, recipe and augmentation are
+chosen by the number of images where they are not given. Run it again to continue where
+it was stopped.
 
 Example, for a folder of 200 pictures of your own:
     python -m experiments.finetune --source=emoji64 --dataset=my_pictures

@@ -289,6 +289,7 @@ class GAN(training.Procedure):
                     list(batch) if len(batch) > 1 else batch[0], training=False
                 ),
                 reduce_retracing=True,
+                autograph=False,
             )
         starts = range(0, len(latents), batch_size)
         parts = [

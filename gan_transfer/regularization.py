@@ -114,11 +114,11 @@ class _Spectral:
     """Divide the kernel by its largest singular value (document E 2(2)).
 
     W_sn = W / sigma, sigma = |u^T W v|. The forward pass never writes: `u` moves
-    only in `update_spectral_norm`, once per discriminator update and only when the layer is
-    trainable, so real and generated images meet the same weights and a frozen layer
-    stays as it is, bit for bit (`keras.layers.SpectralNormalization` rewrites its
-    kernel in every training call, frozen or not). Gradients flow through sigma, not through u
-    and v. Source: Miyato et al., ICLR 2018.
+    only in `update_spectral_norm`, once per discriminator update and only when the
+    layer is trainable, so real and generated images meet the same weights and a frozen
+    layer stays as it is, bit for bit (`keras.layers.SpectralNormalization` rewrites its
+    kernel in every training call, frozen or not). Gradients flow through sigma, not
+    through u and v. Source: Miyato et al., ICLR 2018.
     """
 
     def build(self, input_shape):

@@ -1,8 +1,8 @@
 """What every training procedure shares (documents A 3.1, E 2(4)).
 
 A procedure (`adversarial.GAN` and its siblings) is a `keras.Model` whose weights are
-its whole state: networks, optimizers, the update counter. All randomness is keyed by that
-counter, so a run continues from its weight file bit for bit.
+its whole state: networks, optimizers, the update counter. All randomness is keyed by
+that counter, so a run continues from its weight file bit for bit.
 """
 
 import keras

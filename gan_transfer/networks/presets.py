@@ -44,8 +44,8 @@ def document_a_mnist() -> Pair:
     """Document A 4.1: dense 100-128-1024-1024-784 against 784-1024-1024-1.
 
     Corrected: LeakyReLU alone (after the printed ReLU it does nothing); output 28x28x1
-    as the discriminator wants it; the score is a logit, no sigmoid; the sigmoid image is
-    rescaled from [0, 1] to [-1, 1]; no second, label-like argument.
+    as the discriminator wants it; the score is a logit, no sigmoid; the sigmoid image
+    is rescaled from [0, 1] to [-1, 1]; no second, label-like argument.
     """
     shape = (28, 28, 1)
     return (
