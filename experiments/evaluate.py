@@ -4,14 +4,9 @@ Example:
     python -m experiments.evaluate --source=mnist --dataset=mnist
 """
 
-from absl import flags as absl_flags
-
 from experiments.support import console, figures, flags, generation, run
 
-_SOURCE = absl_flags.DEFINE_string(
-    "source", "mnist", "pretrained model: a shipped name or a run directory"
-)
-flags.adopt(*generation.DATA_FLAGS, generation.BACKBONE)
+flags.adopt(*generation.DATA_FLAGS, generation.BACKBONE, generation.SOURCE)
 
 
 def main(argv):
@@ -21,7 +16,7 @@ def main(argv):
 
         from gan_transfer import data, features, metrics, pretrained
 
-    gan = pretrained.load(_SOURCE.value)
+    gan = pretrained.load(generation.SOURCE.value)
     directory = run.RunDirectory.open(
         flags.OUT_DIR.value, flags.configuration(argv[0]), flags.OVERWRITE.value
     )
@@ -42,14 +37,14 @@ def main(argv):
         directory.path("nearest.png"),
         [generated[:12], images.train[:10_000][nearest]],
         ["generated", "nearest training image"],
-        f"{_SOURCE.value}: nearest of {min(10_000, len(images.train)):,} training "
-        f"images by {name} features",
+        f"{generation.SOURCE.value}: nearest of {min(10_000, len(images.train)):,} "
+        f"training images by {name} features",
     )
     scores[f"memorised_share_{name}"] = check.share
     directory.write_summary(
-        {"source": _SOURCE.value, "dataset": images.name, "scores": scores}
+        {"source": generation.SOURCE.value, "dataset": images.name, "scores": scores}
     )
-    print(f"{_SOURCE.value} against the test part of {images.name}:")
+    print(f"{generation.SOURCE.value} against the test part of {images.name}:")
     generation.print_scores(scores)
 
 

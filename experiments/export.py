@@ -8,11 +8,8 @@ import pathlib
 
 from absl import flags as absl_flags
 
-from experiments.support import console, flags
+from experiments.support import console, flags, generation
 
-_SOURCE = absl_flags.DEFINE_string(
-    "source", "mnist", "pretrained model: a shipped name or a run directory"
-)
 _FORMAT = absl_flags.DEFINE_enum(
     "format",
     "saved_model",
@@ -20,7 +17,7 @@ _FORMAT = absl_flags.DEFINE_enum(
     "SavedModel folder, LiteRT (.tflite) file, or ONNX file (needs the packages "
     "tf2onnx and onnx)",
 )
-flags.adopt(flags.OUT_DIR)
+flags.adopt(flags.OUT_DIR, generation.SOURCE)
 
 
 def main(argv):
@@ -28,7 +25,7 @@ def main(argv):
     with console.quiet_tensorflow():
         from gan_transfer import errors, pretrained
 
-    network = pretrained.load(_SOURCE.value).averaged_generator
+    network = pretrained.load(generation.SOURCE.value).averaged_generator
     folder = pathlib.Path(flags.OUT_DIR.value)
     folder.mkdir(parents=True, exist_ok=True)
     endings = {"saved_model": "", "litert": ".tflite", "onnx": ".onnx"}

@@ -16,9 +16,6 @@ from absl import flags as absl_flags
 from experiments.support import console, figures, flags, generation, run
 from experiments.support import session as sessions
 
-_SOURCE = absl_flags.DEFINE_string(
-    "source", "mnist", "pretrained model: a shipped name or a run directory"
-)
 _RECIPE = absl_flags.DEFINE_enum(
     "recipe",
     "auto",
@@ -36,9 +33,6 @@ _RECIPE = absl_flags.DEFINE_enum(
     ],
     "how to fine-tune; scratch copies nothing and is the control",
 )
-_DEPTH = absl_flags.DEFINE_integer(
-    "depth", 1, "stages that the freezing recipes freeze", lower_bound=0
-)
 _BATCH_NORM = absl_flags.DEFINE_enum(
     "batch_norm",
     "adapt",
@@ -46,7 +40,12 @@ _BATCH_NORM = absl_flags.DEFINE_enum(
     "statistics of frozen batch norms: kept and used, or collected further",
 )
 flags.adopt(
-    *generation.TRAINING_FLAGS, flags.SIZE, flags.CHANNELS, generation.CONDITIONAL
+    *generation.TRAINING_FLAGS,
+    flags.SIZE,
+    flags.CHANNELS,
+    generation.CONDITIONAL,
+    generation.SOURCE,
+    generation.DEPTH,
 )
 
 
@@ -68,7 +67,7 @@ def main(argv):
     directory = run.RunDirectory.open(
         flags.OUT_DIR.value, flags.configuration(argv[0]), flags.OVERWRITE.value
     )
-    about = pretrained.describe(_SOURCE.value)
+    about = pretrained.describe(generation.SOURCE.value)
     size = flags.SIZE.value or about["size"]
     images = generation.load_images(size, flags.CHANNELS.value or about["channels"])
     recipe, augment, steps = choose(len(images.train))
@@ -87,7 +86,7 @@ def main(argv):
         "recipe": recipe,
     }
     with generation.strategy_scope():
-        source = pretrained.load(_SOURCE.value)
+        source = pretrained.load(generation.SOURCE.value)
         networks = presets.build(
             about["model"],
             size,
@@ -103,7 +102,9 @@ def main(argv):
             gan, copies = cross_domain.migrate(
                 source, *networks, recipe=recipe, seed=flags.SEED.value
             )
-            phases = recipes.by_name(recipe)(gan, _DEPTH.value, _BATCH_NORM.value)
+            phases = recipes.by_name(recipe)(
+                gan, generation.DEPTH.value, _BATCH_NORM.value
+            )
             print(cross_domain.plan(gan, copies, phases[0], settings))
         session = sessions.Session(directory, images, gan, description, steps)
         print(
@@ -125,7 +126,7 @@ def main(argv):
             extra=session.watchers(),
             verbose=generation.progress(),
         )
-    scores = session.finish(rows, {"recipe": recipe, "source": _SOURCE.value})
+    scores = session.finish(rows, {"recipe": recipe, "source": generation.SOURCE.value})
     _draw_pairs(directory, source, gan, about, images.name)
     print(f"{session.title}, test scores:")
     generation.print_scores(scores)

@@ -8,11 +8,8 @@ import pathlib
 
 from absl import flags as absl_flags
 
-from experiments.support import console, figures, flags, sheet
+from experiments.support import console, figures, flags, generation, sheet
 
-_SOURCE = absl_flags.DEFINE_string(
-    "source", "mnist", "pretrained model: a shipped name or a run directory"
-)
 _OTHER = absl_flags.DEFINE_string(
     "other", None, "second model for --kind=pairs: the target of a transfer"
 )
@@ -27,7 +24,7 @@ _COUNT = absl_flags.DEFINE_integer("count", 64, "images, or columns of rows", 1,
 _LABEL = absl_flags.DEFINE_integer(
     "label", None, "class to draw (conditional models only)", lower_bound=0
 )
-flags.adopt(flags.OUT_DIR, flags.SEED)
+flags.adopt(flags.OUT_DIR, flags.SEED, generation.SOURCE)
 _FRAMES = 12
 
 
@@ -36,11 +33,11 @@ def main(argv):
     with console.quiet_tensorflow():
         from gan_transfer import adversarial, data, errors, pretrained
 
-    gan = pretrained.load(_SOURCE.value)
+    gan = pretrained.load(generation.SOURCE.value)
     folder = pathlib.Path(flags.OUT_DIR.value)
     folder.mkdir(parents=True, exist_ok=True)
     seed, count = flags.SEED.value, _COUNT.value
-    about = f"{_SOURCE.value}, seed {seed}"
+    about = f"{generation.SOURCE.value}, seed {seed}"
 
     def draw(latents, model=gan):
         return data.to_uint8(model.decode(latents, _LABEL.value))
@@ -68,14 +65,14 @@ def main(argv):
         other = pretrained.load(_OTHER.value)
         if other.latent_dim != gan.latent_dim:
             raise errors.InputError(
-                f"{_OTHER.value} has {other.latent_dim} latents, {_SOURCE.value} "
-                f"{gan.latent_dim}: pairs need equal latents"
+                f"{_OTHER.value} has {other.latent_dim} latents, "
+                f"{generation.SOURCE.value} {gan.latent_dim}: pairs need equal latents"
             )
         chosen = latents(min(count, 16))
         figures.pairs(
             path,
             [draw(chosen), draw(chosen, other)],
-            [_SOURCE.value, _OTHER.value],
+            [generation.SOURCE.value, _OTHER.value],
             f"equal latents, seed {seed}",
         )
     else:

@@ -13,9 +13,6 @@ from absl import flags as absl_flags
 
 from experiments.support import console, flags, generation, run, study
 
-_SOURCE = absl_flags.DEFINE_string(
-    "source", "mnist", "pretrained model: a shipped name or a run directory"
-)
 _COUNTS = absl_flags.DEFINE_list(
     "counts", ["100", "1000"], "numbers of target images, separated by commas"
 )
@@ -23,7 +20,6 @@ _METHODS = absl_flags.DEFINE_list(
     "methods", list(study.METHODS), "rows of the table, separated by commas"
 )
 _SEEDS = absl_flags.DEFINE_integer("seeds", 3, "repetitions, with seeds 0, 1, ...", 1)
-_DEPTH = absl_flags.DEFINE_integer("depth", 1, "stages that FreezeD freezes", 1)
 flags.adopt(
     flags.DATASET,
     flags.DATA_DIR,
@@ -33,6 +29,8 @@ flags.adopt(
     flags.BATCH_SIZE,
     flags.VERBOSE,
     generation.EVALUATIONS,
+    generation.SOURCE,
+    generation.DEPTH,
     generation.BACKBONE,
 )
 _DEFAULT_STEPS = 2000
@@ -47,7 +45,7 @@ def main(argv):
     directory = run.RunDirectory.open(
         flags.OUT_DIR.value, flags.configuration(argv[0]), flags.OVERWRITE.value
     )
-    size, _, channels = pretrained.load(_SOURCE.value).image_shape
+    size, _, channels = pretrained.load(generation.SOURCE.value).image_shape
     images = data.load(
         flags.DATASET.value,
         data_dir=flags.DATA_DIR.value,
@@ -71,17 +69,17 @@ def main(argv):
             folder,
             images,
             extractors,
-            source=_SOURCE.value,
-            depth=_DEPTH.value,
+            source=generation.SOURCE.value,
+            depth=generation.DEPTH.value,
             steps=flags.STEPS.value or _DEFAULT_STEPS,
         )
     results = [
         json.loads((directory.path("cells") / cell.name / study.DONE).read_text())
         for cell in cells
     ]
-    verdict = study.report(directory, results, images.name, _SOURCE.value)
+    verdict = study.report(directory, results, images.name, generation.SOURCE.value)
     directory.write_summary(
-        {"dataset": images.name, "source": _SOURCE.value, "verdict": verdict}
+        {"dataset": images.name, "source": generation.SOURCE.value, "verdict": verdict}
     )
     print(directory.path("table.md").read_text())
     print("\n".join(verdict))

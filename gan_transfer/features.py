@@ -9,6 +9,7 @@ of the pixels. Only `inception` may give a number the name FID.
 import math
 import os
 import pathlib
+import weakref
 from collections.abc import Callable
 
 import keras
@@ -20,6 +21,7 @@ from gan_transfer import archive, data, errors, metrics
 Extractor = Callable[[tf.Tensor], tf.Tensor]
 
 _CLASSIFIER = pathlib.Path(__file__).parent / "weights" / "classifier_28.npz"
+_traced = weakref.WeakKeyDictionary()
 _PCA_VALUES = 1024
 _MOBILENET_SIDE = 96
 
@@ -44,16 +46,7 @@ def extract(
         errors.InputError: images of another rank, type or range, or none.
     """
     _check_images(images)
-
-    signature = [tf.TensorSpec([None, *images.shape[1:]], tf.float32)]
-
-    # Autograph would wrap an InputError of the extractor in an error of its own.
-    @tf.function(input_signature=signature, autograph=False)
-    def forward(batch):
-        if isinstance(extractor, keras.Model):
-            return extractor(batch, training=False)
-        return extractor(batch)
-
+    forward = _compiled(extractor, images.shape[1:])
     parts = []
     for start in range(0, len(images), batch_size):
         batch = images[start : start + batch_size]
@@ -61,6 +54,25 @@ def extract(
             batch = data.to_float(batch)
         parts.append(np.asarray(forward(batch), np.float32))
     return np.concatenate(parts)
+
+
+def _compiled(extractor: Extractor, shape: tuple[int, ...]) -> Callable:
+    """The extractor as a `tf.function`, kept as long as the extractor lives."""
+    kept = _traced.setdefault(extractor, {})
+    if shape not in kept:
+        alive = weakref.ref(extractor)
+
+        # Autograph would wrap an InputError of the extractor in an error of its own.
+        @tf.function(
+            input_signature=[tf.TensorSpec([None, *shape], tf.float32)], autograph=False
+        )
+        def forward(batch):
+            if isinstance(alive(), keras.Model):
+                return alive()(batch, training=False)
+            return alive()(batch)
+
+        kept[shape] = forward
+    return kept[shape]
 
 
 def _check_images(images: np.ndarray) -> None:

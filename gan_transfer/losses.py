@@ -31,12 +31,16 @@ class AdversarialLoss:
     needs_real: bool = False
 
 
+def _float32(scores: tf.Tensor) -> tf.Tensor:
+    return tf.cast(scores, tf.float32)
+
+
 def _mean(values: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_mean(tf.cast(values, tf.float32))
+    return tf.reduce_mean(_float32(values))
 
 
 def _softplus(scores: tf.Tensor) -> tf.Tensor:
-    return tf.math.softplus(tf.cast(scores, tf.float32))
+    return tf.math.softplus(_float32(scores))
 
 
 def _cross_entropy(real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
@@ -65,9 +69,9 @@ least_squares = AdversarialLoss(
     # target as 1. Mao et al., ICCV 2017, equation 9.
     name="least_squares",
     discriminator=lambda real, fake: (
-        0.5 * (_mean(tf.square(real - 1.0)) + _mean(tf.square(fake)))
+        0.5 * (_mean(tf.square(_float32(real) - 1.0)) + _mean(_float32(fake) ** 2))
     ),
-    generator=lambda real, fake: 0.5 * _mean(tf.square(fake - 1.0)),
+    generator=lambda real, fake: 0.5 * _mean(tf.square(_float32(fake) - 1.0)),
 )
 
 wasserstein = AdversarialLoss(
@@ -82,7 +86,8 @@ hinge = AdversarialLoss(
     # D: max(0, 1 - r) + max(0, 1 + f), G: -f. Lim and Ye 2017; Miyato et al. 2018.
     name="hinge",
     discriminator=lambda real, fake: (
-        _mean(tf.nn.relu(1.0 - real)) + _mean(tf.nn.relu(1.0 + fake))
+        _mean(tf.nn.relu(1.0 - _float32(real)))
+        + _mean(tf.nn.relu(1.0 + _float32(fake)))
     ),
     generator=lambda real, fake: -_mean(fake),
 )
@@ -91,8 +96,8 @@ relativistic = AdversarialLoss(
     # Paired: D: softplus(-(r - f)), G: softplus(-(f - r)). Jolicoeur-Martineau 2019;
     # with R1 and R2 the loss of Huang et al., NeurIPS 2024.
     name="relativistic",
-    discriminator=lambda real, fake: _mean(_softplus(fake - real)),
-    generator=lambda real, fake: _mean(_softplus(real - fake)),
+    discriminator=lambda real, fake: _mean(_softplus(_float32(fake) - _float32(real))),
+    generator=lambda real, fake: _mean(_softplus(_float32(real) - _float32(fake))),
     needs_real=True,
 )
 

@@ -128,6 +128,7 @@ class _Spectral:
             shape=(self.kernel.shape[-1],),
             initializer=keras.initializers.RandomNormal(seed=0),
             trainable=False,
+            autocast=False,
         )
 
     def _directions(self, kernel):

@@ -48,8 +48,9 @@ class Procedure(keras.Model):
 
     def _flags(self) -> dict[str, bool]:
         return {
-            variable.path: variable.trainable and layer.trainable
-            for network in self.networks().values()
+            # Two networks may each have a block1_conv/kernel.
+            f"{name}/{variable.path}": variable.trainable and layer.trainable
+            for name, network in self.networks().items()
             for layer in network.layers
             for variable in layer.trainable_variables + layer.non_trainable_variables
         }

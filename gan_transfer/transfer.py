@@ -60,6 +60,7 @@ def freeze(model: keras.Model, *patterns: str, batch_norm: str = "frozen") -> No
         for layer in _matching(model, pattern):
             adapts = isinstance(layer, keras.layers.BatchNormalization)
             if adapts and batch_norm == "adapt":
+                layer.trainable = True
                 layer.gamma.trainable = layer.beta.trainable = False
             else:
                 layer.trainable = False
@@ -214,32 +215,36 @@ def copy_weights(
         InputError: a layer cannot be copied and no declared exception covers it.
     """
     exceptions = set(exceptions)
-    report, refused = [], []
+    report, refused, fitted = [], [], []
     image = {"input": -2, "output": -1}[align]
     edges = [layer.name for layer in target.layers if layer.weights]
     edge = edges[0] if align == "input" else edges[-1]
     for name, old in _counterparts(source, target, align).items():
         new = target.get_layer(name)
         values, origin, detail = _fitted(old, new, image if name == edge else None)
-        allowed = origin == "copied" or bool(
-            exceptions & {"channels" if name == edge else "size", _cause(name)}
-        )
-        if not allowed:
+        if origin != "copied" and not exceptions & _causes(name, origin, name == edge):
             refused.append(f"{name} ({detail})")
             continue
         if values is not None:
-            new.set_weights(values)
+            fitted.append((new, values))
         report.append(LayerCopy(name, origin, detail))
     if refused:
         raise errors.InputError(
             f"cannot copy {source.name} into {target.name}: {'; '.join(refused)}; use a"
             " model of the same architecture, or declare the difference (exceptions=)"
         )
+    for layer, values in fitted:
+        layer.set_weights(values)
     return report
 
 
-def _cause(name: str) -> str:
-    return "classes" if name.endswith("_classes") or name == "stem_dense" else "size"
+def _causes(name: str, origin: str, at_edge: bool) -> set[str]:
+    """Declared exceptions that allow this layer not to be copied as it is."""
+    if origin == "adapted":
+        return {"channels"} if at_edge else {"classes"}
+    if at_edge:
+        return {"channels", "size"}
+    return {"classes", "size"} if name.endswith("_classes") else {"size"}
 
 
 def _fitted(old, new, channel_axis: int | None):

@@ -12,6 +12,14 @@ from absl import flags as absl_flags
 from experiments.support import flags
 from gan_transfer import errors
 
+SOURCE = absl_flags.DEFINE_string(
+    "source",
+    "mnist",
+    "pretrained model: a shipped name, a .gan.npz file or a run directory",
+)
+DEPTH = absl_flags.DEFINE_integer(
+    "depth", 1, "stages that the freezing recipes freeze", lower_bound=0
+)
 MODEL = absl_flags.DEFINE_string(
     "model",
     "dcgan",
