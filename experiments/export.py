@@ -1,4 +1,4 @@
-"""Export a generator for other programs: SavedModel, LiteRT, ONNX (document A 5.1).
+"""Export a model: SavedModel, LiteRT, ONNX, or one weight file (document A 5.1).
 
 Example:
     python -m experiments.export --source=mnist --format=litert --out_dir=exported
@@ -13,11 +13,19 @@ from experiments.support import console, flags, generation
 _FORMAT = absl_flags.DEFINE_enum(
     "format",
     "saved_model",
-    ["saved_model", "litert", "onnx"],
-    "SavedModel folder, LiteRT (.tflite) file, or ONNX file (needs the packages "
-    "tf2onnx and onnx)",
+    ["saved_model", "litert", "onnx", "weights"],
+    "the averaged generator as SavedModel folder, LiteRT (.tflite) file or ONNX file "
+    "(needs the packages tf2onnx and onnx); or all networks as the .gan.npz file that "
+    "the package ships and --source takes",
 )
 flags.adopt(flags.OUT_DIR, generation.SOURCE)
+
+# What Keras calls each format, and the ending of its file.
+_KINDS = {
+    "saved_model": ("tf_saved_model", ""),
+    "litert": ("litert", ".tflite"),
+    "onnx": ("onnx", ".onnx"),
+}
 
 
 def main(argv):
@@ -25,22 +33,25 @@ def main(argv):
     with console.quiet_tensorflow():
         from gan_transfer import errors, pretrained
 
-    network = pretrained.load(generation.SOURCE.value).averaged_generator
+    source = generation.SOURCE.value
+    gan = pretrained.load(source)
     folder = pathlib.Path(flags.OUT_DIR.value)
     folder.mkdir(parents=True, exist_ok=True)
-    endings = {"saved_model": "", "litert": ".tflite", "onnx": ".onnx"}
-    path = folder / f"generator{endings[_FORMAT.value]}"
-    kind = {"saved_model": "tf_saved_model"}.get(_FORMAT.value, _FORMAT.value)
+    if _FORMAT.value == "weights":
+        path = folder / "model.gan.npz"
+        pretrained.save(gan, path, pretrained.describe(source))
+        print(f"wrote {path}, {path.stat().st_size / 1e6:.1f} MB")
+        return
+    kind, ending = _KINDS[_FORMAT.value]
+    path = folder / f"generator{ending}"
     try:
-        network.export(path, format=kind, verbose=False)
+        gan.averaged_generator.export(path, format=kind, verbose=False)
     except ImportError as error:
         raise errors.InputError(
             f"--format={_FORMAT.value} needs a package that is missing ({error}); "
             "pip install tf2onnx onnx"
         ) from error
-    print(
-        f"wrote {path}: latents [B, {network.inputs[0].shape[-1]}] -> images in [-1, 1]"
-    )
+    print(f"wrote {path}: latents [B, {gan.latent_dim}] -> images in [-1, 1]")
 
 
 if __name__ == "__main__":

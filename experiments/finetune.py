@@ -13,7 +13,7 @@ import time
 
 from absl import flags as absl_flags
 
-from experiments.support import console, figures, flags, generation, run
+from experiments.support import console, figures, flags, generation
 from experiments.support import session as sessions
 
 _RECIPE = absl_flags.DEFINE_enum(
@@ -64,9 +64,7 @@ def main(argv):
         from gan_transfer import adversarial, cross_domain, pretrained, recipes
         from gan_transfer.networks import presets
 
-    directory = run.RunDirectory.open(
-        flags.OUT_DIR.value, flags.configuration(argv[0]), flags.OVERWRITE.value
-    )
+    directory = generation.open_run(argv[0])
     about = pretrained.describe(generation.SOURCE.value)
     size = flags.SIZE.value or about["size"]
     images = generation.load_images(size, flags.CHANNELS.value or about["channels"])

@@ -6,7 +6,7 @@ Example:
     python -m experiments.pretrain --flagfile=experiments/flags/pretrain/mnist.flags
 """
 
-from experiments.support import console, flags, generation, run
+from experiments.support import console, flags, generation
 from experiments.support import session as sessions
 
 flags.adopt(*generation.TRAINING_FLAGS, *generation.NETWORK_FLAGS)
@@ -20,9 +20,7 @@ def main(argv):
         from gan_transfer import adversarial, recipes
         from gan_transfer.networks import presets
 
-    directory = run.RunDirectory.open(
-        flags.OUT_DIR.value, flags.configuration(argv[0]), flags.OVERWRITE.value
-    )
+    directory = generation.open_run(argv[0])
     model = generation.MODEL.value
     images = generation.load_images(*generation.wanted_format(model))
     settings = generation.settings()

@@ -11,8 +11,8 @@ import tensorflow as tf
 from gan_transfer import augmentation as augmentations
 from gan_transfer import errors, losses, regularization, training
 
-# Numbers of the random draws of one update (`training.Procedure.key`). Discriminator
-# update k draws from D_DRAWS + 8 k on.
+# Numbers of the random draws of one update (`training.Procedure.key`): discriminator
+# update k draws from D_DRAWS (1 + k) on, so there is room for 7 of them.
 G_DRAWS, D_DRAWS = 0, 8
 
 
@@ -98,7 +98,7 @@ class GAN(training.Procedure):
             generator_optimizer: a fresh Keras optimizer.
             discriminator_optimizer: another one.
             loss: the adversarial family.
-            discriminator_steps: discriminator updates per generator update.
+            discriminator_steps: discriminator updates per generator update, 1 to 7.
             penalties: of `regularization`, added to the discriminator's loss.
             penalize_every: lazy regularisation: penalties on every k-th update, times k
                 (Karras et al., CVPR 2020).
@@ -108,6 +108,10 @@ class GAN(training.Procedure):
             averaging: decay of the generator's weight average, in [0, 1); 0 copies. It
                 starts lower, min(averaging, (1 + t) / (10 + t)).
         """
+        if not 1 <= discriminator_steps < training.DRAWS // D_DRAWS:
+            raise errors.InputError(
+                f"discriminator_steps is {discriminator_steps}; choose 1 to 7"
+            )
         self.generator_optimizer = generator_optimizer
         self.discriminator_optimizer = discriminator_optimizer
         self.generator_optimizer.build(self.generator.trainable_variables)
@@ -119,7 +123,8 @@ class GAN(training.Procedure):
         self.clip = clip
         self.anchors = anchors or {}
         self.augmentation = augmentation
-        if augmentation is not None and augmentation.target is None:
+        # A later phase goes on with the adapted probability.
+        if augmentation and (augmentation.target is None or not int(self.updates)):
             self.augment_probability.assign(augmentation.probability)
         self.averaging = averaging
         self.fix_flags()
@@ -156,7 +161,7 @@ class GAN(training.Procedure):
 
     def update_discriminator(self, real, labels, number: int) -> dict[str, tf.Tensor]:
         """One gradient step of D on real and generated images (document B 3.1.3)."""
-        draw = D_DRAWS + 8 * number
+        draw = D_DRAWS * (1 + number)
         regularization.update_spectral_norms(self.discriminator)
         fake = self.fakes(tf.shape(real)[0], labels, draw)
 
@@ -228,6 +233,9 @@ class GAN(training.Procedure):
             return
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         shown = real_scores.shape[0] * replicas
+        if replicas > 1:
+            context = tf.distribute.get_replica_context()
+            real_scores = context.all_gather(real_scores, axis=0)
         self.augment_probability.assign(
             self.augmentation.adapted(self.augment_probability, real_scores, shown)
         )
@@ -303,15 +311,19 @@ class GAN(training.Procedure):
             raise errors.InputError(
                 "this model was trained without classes: leave the label out"
             )
-        if labels is None:
-            labels = np.arange(count) % self.classes
-        labels = np.broadcast_to(np.asarray(labels, np.int32), (count,))
+        labels = np.arange(count) % self.classes if labels is None else labels
+        labels = np.asarray(labels)
+        if labels.shape not in ((), (count,)) or labels.dtype.kind not in "iu":
+            raise errors.InputError(
+                f"labels must be one integer or {count} of them, "
+                f"not {labels.dtype} {list(labels.shape)}"
+            )
         if count and not 0 <= labels.min() <= labels.max() < self.classes:
             raise errors.InputError(
                 f"labels must be within 0..{self.classes - 1}, "
                 f"got {labels.min()}..{labels.max()}"
             )
-        return labels
+        return np.broadcast_to(labels.astype(np.int32), (count,))
 
 
 def sample_latents(count: int, width: int, seed: int) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 A run directory holds `state.weights.h5` (the model: networks, optimizers, counter),
 `metrics.csv` (one row per epoch of `fit`) and `best.weights.h5`. The state file is the
-truth: it is written last, and on resuming the history is cut back to it.
+truth: it is written last, and on resuming the history is cut back to it. Several workers
+share one directory: all read, the first writes.
 """
 
 import csv
@@ -13,14 +14,27 @@ import time
 
 import h5py
 import keras
+import numpy as np
 
 from gan_transfer import errors, training
 
 STATE, HISTORY, BEST = "state.weights.h5", "metrics.csv", "best.weights.h5"
 
 
+def is_chief(model: keras.Model) -> bool:
+    """Whether this process writes: the only one, or the first worker (A 3.1)."""
+    resolver = model.distribute_strategy.cluster_resolver
+    if resolver is None or not resolver.task_type:
+        return True
+    chiefs = "chief" in resolver.cluster_spec().jobs
+    first = ("chief" if chiefs else "worker", 0)
+    return (resolver.task_type, resolver.task_id) == first
+
+
 def _save_weights(model: keras.Model, path: pathlib.Path) -> None:
     """Save under a temporary name, then rename: never half a file."""
+    if not is_chief(model):
+        return
     partial = path.with_name(f"partial.{path.name}")
     try:
         model.save_weights(partial)
@@ -36,15 +50,15 @@ class History(keras.callbacks.Callback):
     Args:
         directory: the run directory.
         images_per_step: real images one update looks at.
-        before: rows of an interrupted run, already cut back.
+        rows: of the run so far, cut back to the state; grows in place.
     """
 
-    def __init__(self, directory: pathlib.Path, images_per_step: int, before: list):
+    def __init__(self, directory: pathlib.Path, images_per_step: int, rows: list):
         super().__init__()
-        self.path = pathlib.Path(directory) / HISTORY
+        self.directory = pathlib.Path(directory)
         self.images_per_step = images_per_step
-        self.rows = list(before)
-        self.spent = float(before[-1]["cpu_seconds"]) if before else 0.0
+        self.rows = rows
+        self.spent = float(rows[-1]["cpu_seconds"]) if rows else 0.0
 
     def on_train_begin(self, logs=None):
         """Start the clock."""
@@ -61,7 +75,8 @@ class History(keras.callbacks.Callback):
                 **{name: float(value) for name, value in logs.items()},
             }
         )
-        write_history(self.path.parent, self.rows)
+        if is_chief(self.model):
+            write_history(self.directory, self.rows)
 
 
 def write_history(directory: pathlib.Path, rows: list[dict]) -> None:
@@ -69,11 +84,14 @@ def write_history(directory: pathlib.Path, rows: list[dict]) -> None:
     path = pathlib.Path(directory) / HISTORY
     partial = path.with_name(f"partial.{path.name}")
     names = list(dict.fromkeys(name for row in rows for name in row))
-    with partial.open("w", newline="") as file:
-        writer = csv.DictWriter(file, names, restval="")
-        writer.writeheader()
-        writer.writerows(rows)
-    os.replace(partial, path)
+    try:
+        with partial.open("w", newline="") as file:
+            writer = csv.DictWriter(file, names, restval="")
+            writer.writeheader()
+            writer.writerows(rows)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def read_history(directory: pathlib.Path) -> list[dict[str, float]]:
@@ -83,9 +101,14 @@ def read_history(directory: pathlib.Path) -> list[dict[str, float]]:
         return []
     with path.open(newline="") as file:
         return [
-            {name: float(value) for name, value in row.items() if value != ""}
+            {name: _number(value) for name, value in row.items() if value != ""}
             for row in csv.DictReader(file)
         ]
+
+
+def _number(text: str) -> float:
+    # Whole numbers stay whole: a history read and written again is the same file.
+    return int(text) if text.isdecimal() else float(text)
 
 
 class BestSoFar(keras.callbacks.Callback):
@@ -118,18 +141,19 @@ class FiniteGuard(keras.callbacks.Callback):
     """Stop a run that diverged before its state is saved (document E 3.3)."""
 
     def on_epoch_end(self, epoch, logs=None):
-        """Check the epoch's logs.
+        """Check the epoch's logs, and the weights: a last step may spoil those alone.
 
         Raises:
-            Diverged: a logged number is NaN or infinite.
+            Diverged: a logged number or a weight is NaN or infinite.
         """
-        for name, value in logs.items():
-            if not math.isfinite(float(value)):
-                raise errors.Diverged(
-                    f"training diverged: {name} is {float(value)} at update "
-                    f"{int(self.model.updates.numpy())}; the state of the epoch before "
-                    "is kept; try a lower --learning_rate or a penalty (--r1)"
-                )
+        bad = [name for name, value in logs.items() if not np.isfinite(value)]
+        bad += [v.path for v in self.model.weights if not np.isfinite(v.numpy()).all()]
+        if bad:
+            raise errors.Diverged(
+                f"training diverged: {bad[0]} is not finite at update "
+                f"{int(self.model.updates.numpy())}; the state of the epoch before "
+                "is kept; try a lower --learning_rate or a penalty (--r1)"
+            )
 
 
 class FullState(keras.callbacks.Callback):
@@ -151,7 +175,7 @@ def watchers(
 
     Args:
         directory: the run directory.
-        rows: history so far, cut back to the state.
+        rows: history so far, cut back to the state; new rows are appended to it.
         images_per_step: real images one update looks at.
         monitor: measure that chooses the best generator, or None.
     """
@@ -186,7 +210,8 @@ def restore(model: training.Procedure, directory: pathlib.Path) -> list[dict]:
         ) from error
     step = int(model.updates.numpy())
     rows = [row for row in read_history(directory) if row["step"] <= step]
-    write_history(directory, rows)
+    if is_chief(model):
+        write_history(directory, rows)
     return rows
 
 

@@ -9,7 +9,6 @@ import pathlib
 from collections.abc import Callable
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from gan_transfer import (
@@ -143,7 +142,7 @@ def l2_to_source(gan: adversarial.GAN, depth: int, batch_norm: str) -> list[Phas
     """Fine-tune with w/2 ||W - W_source||^2 on both networks (document A 3.2(2))."""
     anchors = {
         name: regularization.L2ToSource(
-            1e-3, {v.path: np.array(v) for v in network.trainable_variables}
+            1e-3, {v.path: v.numpy() for v in network.trainable_variables}
         )
         for name, network in gan.networks().items()
     }

@@ -10,6 +10,13 @@ import tensorflow as tf
 
 # Draws of one update: keys are (seed, updates * DRAWS + number of the draw).
 DRAWS = 64
+# Distance of the keys of two replicas, far above that of two runs or two transforms.
+_REPLICA_KEYS = 1_000_003
+
+
+def _replica() -> int | tf.Tensor:
+    context = tf.distribute.get_replica_context()
+    return context.replica_id_in_sync_group if context else 0
 
 
 class Procedure(keras.Model):
@@ -81,10 +88,16 @@ class Procedure(keras.Model):
         self.check_flags()
         return super().make_train_function(force)
 
-    def key(self, draw: int) -> tf.Tensor:
-        """Stateless key `[2]` (int32) of draw number `draw` of this update."""
+    def key(self, draw: int, replica: int | tf.Tensor | None = None) -> tf.Tensor:
+        """Stateless key `[2]` (int32) of draw number `draw` of this update.
+
+        Every replica has its own keys, unless told which replica's to use; the only
+        device is number 0.
+        """
+        if replica is None:
+            replica = _replica()
         count = tf.cast(self.updates, tf.int32) * DRAWS + draw
-        return tf.stack([tf.constant(self.seed, tf.int32), count])
+        return tf.stack([self.seed + _REPLICA_KEYS * replica, count])
 
     def normal(self, count: tf.Tensor | int, width: int, draw: int) -> tf.Tensor:
         """Latents `[count, width]` ~ N(0, 1), float32, keyed by update and replica.
@@ -94,11 +107,12 @@ class Procedure(keras.Model):
         """
         strategy = tf.distribute.get_strategy()
         replicas = strategy.num_replicas_in_sync
+        key = self.key(draw, replica=0)
         if replicas == 1:
-            return tf.random.stateless_normal([count, width], self.key(draw))
-        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        draws = tf.random.stateless_normal([count * replicas, width], self.key(draw))
-        return draws[replica * count : (replica + 1) * count]
+            return tf.random.stateless_normal([count, width], key)
+        first = _replica() * count
+        draws = tf.random.stateless_normal([count * replicas, width], key)
+        return draws[first : first + count]
 
     def key_dropout(self) -> None:
         """Set the seed generators of all dropout layers from the update counter.

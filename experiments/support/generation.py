@@ -5,11 +5,13 @@ functions, after the flags are checked.
 """
 
 import contextlib
+import json
+import os
 import sys
 
 from absl import flags as absl_flags
 
-from experiments.support import flags
+from experiments.support import flags, run
 from gan_transfer import errors
 
 SOURCE = absl_flags.DEFINE_string(
@@ -138,6 +140,21 @@ def strategy_scope() -> contextlib.AbstractContextManager:
     if flags.STRATEGY.value == "multi_worker":
         return tf.distribute.MultiWorkerMirroredStrategy().scope()
     return contextlib.nullcontext()
+
+
+def open_run(script: str):
+    """The run directory of the command; other workers get one of their own beside it.
+
+    Under `multi_worker` every process trains the same weights and writes what a single
+    one would; the folder of worker 0 is the run's.
+    """
+    folder = flags.OUT_DIR.value
+    if flags.STRATEGY.value == "multi_worker":
+        worker = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
+        folder += f"-worker{worker}" if worker else ""
+    return run.RunDirectory.open(
+        folder, flags.configuration(script), flags.OVERWRITE.value
+    )
 
 
 def load_images(size: int | None, channels: int | None):

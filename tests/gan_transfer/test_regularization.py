@@ -134,6 +134,8 @@ def test_second_order_gradients_pass_convolutions():
             keras.layers.Dense(1),
         ]
     )
+    for _ in range(200):  # u and v count as constants: exact where they have settled
+        regularization.update_spectral_norms(model)
     kernel, head = model.layers[0].kernel, model.layers[-1].kernel
     images = _images(0, (2, 6, 4, 1))
     penalty = regularization.GradientPenalty()
@@ -302,6 +304,7 @@ def test_gradient_goes_through_sigma(make):
 
 @spectral
 @pytest.mark.parametrize("form", ["keras", "archive"])
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_saving_keeps_kernel_and_u(make, form, tmp_path):
     model = make()
     regularization.update_spectral_norms(model)
