@@ -36,8 +36,12 @@ _DEFAULT_STEPS = 40
 def main(argv):
     """Measure (a) and (b), compare recorded runs for (c), write `summary.json`."""
     with console.quiet_tensorflow():
-        from gan_transfer import callbacks, errors
+        from gan_transfer import errors
 
+    if _RUNS.value and _BASELINE.value is None:
+        raise errors.InputError("--runs needs --baseline, the run to compare with")
+    goal = None if _BASELINE.value is None else _history(_BASELINE.value)
+    histories = {name: _history(name) for name in _RUNS.value}
     directory = run.RunDirectory.open(
         flags.OUT_DIR.value, flags.configuration(argv[0]), flags.OVERWRITE.value
     )
@@ -50,23 +54,30 @@ def main(argv):
         f"{results['step_gflops']:.0f} GFLOP/s of {results['peak_gflops']:.0f} "
         f"measured ({results['of_peak']:.0%}); {results['busy_cores']:.2f} cores busy"
     )
-    if _BASELINE.value is not None:
-        goal = callbacks.read_history(pathlib.Path(_BASELINE.value))
-        if not goal:
-            raise errors.InputError(
-                f"--baseline={_BASELINE.value} holds no metrics.csv; run its command"
-            )
+    if goal is not None:
         last = goal[-1]
         print(
             f"(c) {_BASELINE.value} ends at distance {last['val_distance']:.3f} after "
             f"{last['images']:,.0f} images and {last['cpu_seconds']:,.0f} CPU seconds"
         )
         results["baseline"] = last
-        for name in _RUNS.value:
-            history = callbacks.read_history(pathlib.Path(name))
+        for name, history in histories.items():
             results[name] = _reached(history, last)
             print(f"    {name}: {_told(results[name])}")
     directory.write_summary(results)
+
+
+def _history(folder: str) -> list[dict[str, float]]:
+    """Rows of a run that was measured on validation images."""
+    from gan_transfer import callbacks, errors
+
+    rows = callbacks.read_history(pathlib.Path(folder))
+    if not rows or any("val_distance" not in row for row in rows):
+        raise errors.InputError(
+            f"{folder}: holds no metrics.csv with val_distance; name a run directory "
+            "of pretrain or finetune with 1,000 images or more"
+        )
+    return rows
 
 
 def _speed(steps: int) -> dict[str, float]:
@@ -172,7 +183,7 @@ def _reached(history: list[dict], goal: dict) -> dict:
                 "times_less_cpu": goal["cpu_seconds"] / row["cpu_seconds"],
                 "times_fewer_images": goal["images"] / row["images"],
             }
-    return {"best": min((row["val_distance"] for row in history), default=None)}
+    return {"best": min(row["val_distance"] for row in history)}
 
 
 def _told(result: dict) -> str:

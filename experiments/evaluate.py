@@ -4,7 +4,7 @@ Example:
     python -m experiments.evaluate --source=mnist --dataset=mnist
 """
 
-from experiments.support import console, figures, flags, generation, run
+from experiments.support import console, figures, flags, generation
 
 flags.adopt(*generation.DATA_FLAGS, generation.BACKBONE, generation.SOURCE)
 
@@ -17,12 +17,10 @@ def main(argv):
         from gan_transfer import data, features, metrics, pretrained
 
     gan = pretrained.load(generation.SOURCE.value)
-    directory = run.RunDirectory.open(
-        flags.OUT_DIR.value, flags.configuration(argv[0]), flags.OVERWRITE.value
-    )
     size, _, channels = gan.image_shape
     images = generation.load_images(size, channels)
     extractors = generation.extractors(images.train)
+    directory = generation.open_run(argv[0], images)
     scores = generation.evaluate(gan, images, extractors)
     name, judge = next(iter(extractors.items()))
     generated = data.to_uint8(gan.generate(1000, seed=2))

@@ -4,11 +4,13 @@ Example:
     python -m experiments.export --source=mnist --format=litert --out_dir=exported
 """
 
+import importlib.util
 import pathlib
+import tempfile
 
 from absl import flags as absl_flags
 
-from experiments.support import console, flags, generation
+from experiments.support import console, flags, generation, run
 
 _FORMAT = absl_flags.DEFINE_enum(
     "format",
@@ -35,23 +37,41 @@ def main(argv):
 
     source = generation.SOURCE.value
     gan = pretrained.load(source)
-    folder = pathlib.Path(flags.OUT_DIR.value)
-    folder.mkdir(parents=True, exist_ok=True)
     if _FORMAT.value == "weights":
-        path = folder / "model.gan.npz"
-        pretrained.save(gan, path, pretrained.describe(source))
+        description = pretrained.describe(source)
+        path = run.make_folder(flags.OUT_DIR.value) / "model.gan.npz"
+        pretrained.save(gan, path, description)
         print(f"wrote {path}, {path.stat().st_size / 1e6:.1f} MB")
         return
+    needed = {"onnx": ("tf2onnx", "onnx")}.get(_FORMAT.value, ())
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    if missing:
+        raise errors.InputError(
+            f"--format={_FORMAT.value} needs packages that are missing; "
+            f"pip install {' '.join(missing)}"
+        )
+    path = _export(gan.averaged_generator, run.make_folder(flags.OUT_DIR.value))
+    print(f"wrote {path}: latents [B, {gan.latent_dim}] -> images in [-1, 1]")
+
+
+def _export(network, folder: pathlib.Path) -> pathlib.Path:
+    """Write the network beside its place, then move it there."""
+    from gan_transfer import errors
+
     kind, ending = _KINDS[_FORMAT.value]
     path = folder / f"generator{ending}"
-    try:
-        gan.averaged_generator.export(path, format=kind, verbose=False)
-    except ImportError as error:
+    if path.is_dir() and not (path / "saved_model.pb").is_file():
         raise errors.InputError(
-            f"--format={_FORMAT.value} needs a package that is missing ({error}); "
-            "pip install tf2onnx onnx"
-        ) from error
-    print(f"wrote {path}: latents [B, {gan.latent_dim}] -> images in [-1, 1]")
+            f"{path}: a folder that is no SavedModel stands there; nothing was "
+            "touched, give another --out_dir"
+        )
+    with tempfile.TemporaryDirectory(prefix=".", suffix=".tmp", dir=folder) as scratch:
+        written = pathlib.Path(scratch, path.name)
+        network.export(str(written), format=kind, verbose=False)
+        if path.is_dir():
+            path.rename(pathlib.Path(scratch, "old"))
+        written.replace(path)
+    return path
 
 
 if __name__ == "__main__":

@@ -64,7 +64,6 @@ def main(argv):
         from gan_transfer import adversarial, cross_domain, pretrained, recipes
         from gan_transfer.networks import presets
 
-    directory = generation.open_run(argv[0])
     about = pretrained.describe(generation.SOURCE.value)
     size = flags.SIZE.value or about["size"]
     images = generation.load_images(size, flags.CHANNELS.value or about["channels"])
@@ -73,12 +72,13 @@ def main(argv):
         recipe = _RECIPE.value
     settings = generation.settings(augment)
     steps = flags.STEPS.value or steps
-    classes = len(images.class_names) if generation.CONDITIONAL.value else 0
+    classes = generation.classes(images)
     description = {
         **about,
         "size": size,
         "channels": images.channels,
         "classes": classes,
+        "class_names": images.class_names if classes else (),
         "dataset": images.name,
         "source": about["dataset"],
         "recipe": recipe,
@@ -104,19 +104,19 @@ def main(argv):
                 gan, generation.DEPTH.value, _BATCH_NORM.value
             )
             print(cross_domain.plan(gan, copies, phases[0], settings))
-        session = sessions.Session(directory, images, gan, description, steps)
+        session = sessions.Session(argv[0], images, gan, description, steps, phases)
         print(
             f"{session.title} from {about['dataset']}: {len(session.train):,} images, "
             f"recipe {recipe}, {session.epochs * session.epoch_steps:,} updates, "
             f"{'no' if settings.augmentation is None else 'with'} augmentation, about "
-            f"{_estimated_minutes(session):.1f} minutes -> {directory.folder}"
+            f"{_estimated_minutes(session):.1f} minutes -> {session.run.folder}"
         )
         rows = recipes.train(
             gan,
             phases,
             lambda phase: settings.compile(gan, phase),
             session.batches,
-            directory.folder,
+            session.run.folder,
             epochs=session.epochs,
             epoch_steps=session.epoch_steps,
             images_per_step=session.images_per_step,
@@ -125,10 +125,10 @@ def main(argv):
             verbose=generation.progress(),
         )
     scores = session.finish(rows, {"recipe": recipe, "source": generation.SOURCE.value})
-    _draw_pairs(directory, source, gan, about, images.name)
+    _draw_pairs(session.run, source, gan, about, images.name)
     print(f"{session.title}, test scores:")
     generation.print_scores(scores)
-    print(f"pictures, models and summary.json are in {directory.folder}")
+    print(f"pictures, models and summary.json are in {session.run.folder}")
 
 
 def _estimated_minutes(session) -> float:

@@ -20,11 +20,10 @@ def main(argv):
         from gan_transfer import adversarial, recipes
         from gan_transfer.networks import presets
 
-    directory = generation.open_run(argv[0])
     model = generation.MODEL.value
     images = generation.load_images(*generation.wanted_format(model))
     settings = generation.settings()
-    classes = len(images.class_names) if generation.CONDITIONAL.value else 0
+    classes = generation.classes(images)
     description = {
         "model": model,
         "width": generation.WIDTH.value,
@@ -46,18 +45,19 @@ def main(argv):
         )
         gan = adversarial.GAN(*networks, seed=flags.SEED.value)
         steps = flags.STEPS.value or _DEFAULT_STEPS
-        session = sessions.Session(directory, images, gan, description, steps)
+        phases = [recipes.Phase("pretrain", 1.0, lambda: None)]
+        session = sessions.Session(argv[0], images, gan, description, steps, phases)
         print(
             f"{session.title}: {len(session.train):,} images "
             f"{images.size}x{images.size}x{images.channels}, "
-            f"{session.epochs * session.epoch_steps:,} updates -> {directory.folder}"
+            f"{session.epochs * session.epoch_steps:,} updates -> {session.run.folder}"
         )
         rows = recipes.train(
             gan,
-            [recipes.Phase("pretrain", 1.0, lambda: None)],
+            phases,
             lambda phase: settings.compile(gan, phase),
             session.batches,
-            directory.folder,
+            session.run.folder,
             epochs=session.epochs,
             epoch_steps=session.epoch_steps,
             images_per_step=session.images_per_step,
@@ -68,7 +68,7 @@ def main(argv):
     scores = session.finish(rows, {})
     print(f"{session.title}, test scores:")
     generation.print_scores(scores)
-    print(f"pictures, models and summary.json are in {directory.folder}")
+    print(f"pictures, models and summary.json are in {session.run.folder}")
 
 
 if __name__ == "__main__":

@@ -4,11 +4,9 @@ Example:
     python -m experiments.sample --source=mnist --kind=interpolation
 """
 
-import pathlib
-
 from absl import flags as absl_flags
 
-from experiments.support import console, figures, flags, generation, sheet
+from experiments.support import console, figures, flags, generation, run, sheet
 
 _OTHER = absl_flags.DEFINE_string(
     "other", None, "second model for --kind=pairs: the target of a transfer"
@@ -34,8 +32,6 @@ def main(argv):
         from gan_transfer import adversarial, data, errors, pretrained
 
     gan = pretrained.load(generation.SOURCE.value)
-    folder = pathlib.Path(flags.OUT_DIR.value)
-    folder.mkdir(parents=True, exist_ok=True)
     seed, count = flags.SEED.value, _COUNT.value
     about = f"{generation.SOURCE.value}, seed {seed}"
 
@@ -45,23 +41,26 @@ def main(argv):
     def latents(number):
         return adversarial.sample_latents(number, gan.latent_dim, seed)
 
+    def target(name):
+        return run.make_folder(flags.OUT_DIR.value) / name
+
     if _KIND.value == "grid":
-        path = folder / "grid.png"
-        figures.sample_grid(path, draw(latents(count)), f"samples of {about}")
+        samples = draw(latents(count))
+        path = target("grid.png")
+        figures.sample_grid(path, samples, f"samples of {about}")
     elif _KIND.value == "interpolation":
-        path = folder / "interpolation.png"
         columns = min(count, _FRAMES)
-        walk = _walk(latents(2 * columns), columns)
+        walk = draw(_walk(latents(2 * columns), columns))
+        path = target("interpolation.png")
         figures.sample_grid(
             path,
-            draw(walk),
+            walk,
             f"{about}: every row goes from one latent to another along the sphere",
             columns=columns,
         )
     elif _KIND.value == "pairs":
         if _OTHER.value is None:
             raise errors.InputError("--kind=pairs needs --other, the transferred model")
-        path = folder / "pairs.png"
         other = pretrained.load(_OTHER.value)
         if other.latent_dim != gan.latent_dim:
             raise errors.InputError(
@@ -69,20 +68,22 @@ def main(argv):
                 f"{generation.SOURCE.value} {gan.latent_dim}: pairs need equal latents"
             )
         chosen = latents(min(count, 16))
+        rows = [draw(chosen), draw(chosen, other)]
+        path = target("pairs.png")
         figures.pairs(
             path,
-            [draw(chosen), draw(chosen, other)],
+            rows,
             [generation.SOURCE.value, _OTHER.value],
             f"equal latents, seed {seed}",
         )
     else:
-        path = folder / "walk.gif"
         stops = latents(8 * 16).reshape(8, 16, -1)
         frames = [
             sheet.tile(draw(between), 4)
             for first, second in zip(stops, stops[[*range(1, 8), 0]], strict=True)
             for between in _spherical(first, second, _FRAMES)
         ]
+        path = target("walk.gif")
         figures.gif(path, frames, 80)
     print(f"wrote {path}")
 

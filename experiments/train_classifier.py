@@ -27,20 +27,27 @@ _SETS = ("mnist", "fashion_mnist")
 def main(argv):
     """Train, score, write `classifier_28.npz` and `summary.json`."""
     with console.quiet_tensorflow():
-        from gan_transfer import archive, classifiers, data
+        from gan_transfer import archive, classifiers, data, errors
 
-    directory = run.RunDirectory.open(
-        flags.OUT_DIR.value, flags.configuration(argv[0]), flags.OVERWRITE.value
-    )
     sets = {
         name: data.load(
             name,
             data_dir=flags.DATA_DIR.value,
+            size=28,
+            channels=1,
             limit=flags.LIMIT.value,
             seed=flags.SEED.value,
         )
         for name in _SETS
     }
+    for name, each in sets.items():
+        if each.train_labels is None:
+            raise errors.InputError(
+                f"{name}: has no labels to learn; add y_train to {name}.npz"
+            )
+    directory = run.RunDirectory.open(
+        flags.OUT_DIR.value, flags.configuration(argv[0]), flags.OVERWRITE.value
+    )
     model, accuracies = classifiers.train_classifier(
         {name: (each.train, each.train_labels) for name, each in sets.items()},
         {name: (each.test, each.test_labels) for name, each in sets.items()},

@@ -39,24 +39,31 @@ _DEFAULT_STEPS = 2000
 def main(argv):
     """Train the cells that are missing, then write table, plot and verdict."""
     with console.quiet_tensorflow():
-        from gan_transfer import data, pretrained
+        from gan_transfer import data, pretrained, transfer
 
     study.check_methods(_METHODS.value)
-    directory = run.RunDirectory.open(
-        flags.OUT_DIR.value, flags.configuration(argv[0]), flags.OVERWRITE.value
+    about = pretrained.describe(generation.SOURCE.value)
+    # On a copy, and now: a depth that cannot be must not show after hours.
+    transfer.freeze_to_depth(
+        pretrained.load(generation.SOURCE.value).discriminator,
+        generation.DEPTH.value,
+        end="input",
     )
-    size, _, channels = pretrained.load(generation.SOURCE.value).image_shape
     images = data.load(
         flags.DATASET.value,
         data_dir=flags.DATA_DIR.value,
-        size=size,
-        channels=channels,
+        size=about["size"],
+        channels=about["channels"],
     )
+    counts = study.check_counts(_COUNTS.value, images)
     extractors = generation.extractors(images.train)
+    directory = run.RunDirectory.open(
+        flags.OUT_DIR.value, flags.configuration(argv[0]), flags.OVERWRITE.value
+    )
     cells = [
-        study.Cell(method, int(count), seed)
+        study.Cell(method, count, seed)
         for seed in range(_SEEDS.value)
-        for count in _COUNTS.value
+        for count in counts
         for method in _METHODS.value
     ]
     for number, cell in enumerate(cells, 1):

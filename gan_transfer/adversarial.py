@@ -100,8 +100,7 @@ class GAN(training.Procedure):
             loss: the adversarial family.
             discriminator_steps: discriminator updates per generator update, 1 to 7.
             penalties: of `regularization`, added to the discriminator's loss.
-            penalize_every: lazy regularisation: penalties on every k-th update, times k
-                (Karras et al., CVPR 2020).
+            penalize_every: lazy: on every k-th update, times k (Karras et al. 2020).
             clip: limit for the discriminator's trainable weights, or None.
             anchors: L2 to the source by network name (`generator`, `discriminator`).
             augmentation: of every image the discriminator sees, or None.
@@ -124,7 +123,7 @@ class GAN(training.Procedure):
         self.anchors = anchors or {}
         self.augmentation = augmentation
         # A later phase goes on with the adapted probability.
-        if augmentation and (augmentation.target is None or not int(self.updates)):
+        if augmentation and (augmentation.target is None or not self.updates.numpy()):
             self.augment_probability.assign(augmentation.probability)
         self.averaging = averaging
         self.fix_flags()
@@ -171,9 +170,7 @@ class GAN(training.Procedure):
                 fake_scores = self.score(fake, labels, self.key(draw + 2))
                 loss = total = self.loss_family.discriminator(real_scores, fake_scores)
                 if with_penalties:
-                    total += self.penalize_every * self.penalty(
-                        real, fake, labels, draw
-                    )
+                    total += self.penalty(real, fake, labels, draw)
                 total = self._step_loss(total, "discriminator")
             found = tape.gradient(total, self.discriminator.trainable_variables)
             return loss, real_scores, fake_scores, found
@@ -196,13 +193,14 @@ class GAN(training.Procedure):
         }
 
     def penalty(self, real, fake, labels, draw: int) -> tf.Tensor:
-        """Sum of the penalties on D at augmented real and generated images."""
+        """Sum of the penalties on D at augmented images, times `penalize_every`."""
 
         def score(images):
             return self.score(images, labels, self.key(draw + 1))
 
         key = self.key(draw + 3)
-        return tf.add_n([each(score, real, fake, key) for each in self.penalties])
+        terms = [each(score, real, fake, key) for each in self.penalties]
+        return self.penalize_every * tf.add_n(terms)
 
     def update_generator(self, real, labels) -> tf.Tensor:
         """One gradient step of G against the updated D (document B 3.1.3)."""
@@ -231,10 +229,9 @@ class GAN(training.Procedure):
     def _adapt_augmentation(self, real_scores: tf.Tensor) -> None:
         if self.augmentation is None or self.augmentation.target is None:
             return
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        shown = real_scores.shape[0] * replicas
-        if replicas > 1:
-            context = tf.distribute.get_replica_context()
+        context = tf.distribute.get_replica_context()
+        shown = real_scores.shape[0] * context.num_replicas_in_sync
+        if context.num_replicas_in_sync > 1:  # one probability for all
             real_scores = context.all_gather(real_scores, axis=0)
         self.augment_probability.assign(
             self.augmentation.adapted(self.augment_probability, real_scores, shown)
@@ -247,9 +244,8 @@ class GAN(training.Procedure):
         """
         t = tf.cast(self.updates, tf.float32)
         decay = tf.minimum(self.averaging, (1.0 + t) / (10.0 + t))
-        for layer, averaged in zip(
-            self.generator.layers, self.averaged_generator.layers, strict=True
-        ):
+        networks = (self.generator.layers, self.averaged_generator.layers)
+        for layer, averaged in zip(*networks, strict=True):
             if layer.trainable:
                 for value, average in zip(layer.weights, averaged.weights, strict=True):
                     average.assign(value + decay * (average - value))
@@ -291,37 +287,30 @@ class GAN(training.Procedure):
         inputs = [np.asarray(latents, np.float32)]
         if self.classes or labels is not None:
             inputs.append(self._checked_labels(labels, len(latents)))
-        if not hasattr(self, "_decode"):
-            self._decode = tf.function(
-                lambda *batch: self.averaged_generator(
-                    list(batch) if len(batch) > 1 else batch[0], training=False
-                ),
-                reduce_retracing=True,
-                autograph=False,
-            )
-        starts = range(0, len(latents), batch_size)
         parts = [
-            self._decode(*(tf.constant(x[s : s + batch_size]) for x in inputs)).numpy()
-            for s in starts
+            self._decode([tf.constant(x[s : s + batch_size]) for x in inputs]).numpy()
+            for s in range(0, len(latents), batch_size)
         ]
         return np.concatenate(parts) if parts else np.zeros((0, *self.image_shape), "f")
+
+    @tf.function(reduce_retracing=True, autograph=False)
+    def _decode(self, inputs: list[tf.Tensor]) -> tf.Tensor:
+        inputs = inputs if self.classes else inputs[0]
+        return self.averaged_generator(inputs, training=False)
 
     def _checked_labels(self, labels, count: int) -> np.ndarray:
         if not self.classes:
             raise errors.InputError(
                 "this model was trained without classes: leave the label out"
             )
-        labels = np.arange(count) % self.classes if labels is None else labels
+        if labels is None:
+            labels = np.arange(count) % self.classes
         labels = np.asarray(labels)
-        if labels.shape not in ((), (count,)) or labels.dtype.kind not in "iu":
+        fitting = labels.shape in ((), (count,)) and labels.dtype.kind in "iu"
+        if not (fitting and np.isin(labels, range(self.classes)).all()):
             raise errors.InputError(
-                f"labels must be one integer or {count} of them, "
-                f"not {labels.dtype} {list(labels.shape)}"
-            )
-        if count and not 0 <= labels.min() <= labels.max() < self.classes:
-            raise errors.InputError(
-                f"labels must be within 0..{self.classes - 1}, "
-                f"got {labels.min()}..{labels.max()}"
+                f"labels must be integers within 0..{self.classes - 1}, one for all or "
+                f"one for each of the {count} images"
             )
         return np.broadcast_to(labels.astype(np.int32), (count,))
 

@@ -78,12 +78,7 @@ def load(
             or a weight that is missing, left over or of another shape.
     """
     arrays = read(path)
-    try:
-        metadata = json.loads(str(arrays.pop(_METADATA)))
-    except (KeyError, ValueError):
-        raise errors.InputError(
-            f"{path}: not an archive of models; write it with gan_transfer.archive.save"
-        ) from None
+    metadata = _metadata(path, arrays)
     models = {}
     for key in [key for key in arrays if key.startswith(_CONFIG)]:
         name = key.removeprefix(f"{_CONFIG}/")
@@ -93,6 +88,25 @@ def load(
         expected |= _variables(name, model)
     _assign(path, expected, arrays)
     return models, metadata
+
+
+def load_metadata(path: str | os.PathLike) -> dict[str, str]:
+    """Read only the metadata of what `save` wrote (document B 2.1).
+
+    Raises:
+        errors.InputError: no such file, or not an archive of models.
+    """
+    return _metadata(path, read(path, only=(_METADATA,)))
+
+
+def _metadata(path: str | os.PathLike, arrays: dict[str, np.ndarray]) -> dict[str, str]:
+    """Takes the metadata out of the arrays of an archive."""
+    try:
+        return json.loads(str(arrays.pop(_METADATA)))
+    except (KeyError, ValueError):
+        raise errors.InputError(
+            f"{path}: not an archive of models; write it with gan_transfer.archive.save"
+        ) from None
 
 
 def _variables(name: str, model: keras.Model) -> dict[str, keras.Variable]:
@@ -121,8 +135,10 @@ def _stored(
     return stored
 
 
-def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """All arrays of an .npz file, refusing pickles (document B 2.1).
+def read(
+    path: str | os.PathLike, only: tuple[str, ...] | None = None
+) -> dict[str, np.ndarray]:
+    """All arrays of an .npz file, or some, refusing pickles (document B 2.1).
 
     Raises:
         errors.InputError: no such file, not an archive, or objects in it.
@@ -130,8 +146,10 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     if not os.path.isfile(path):
         raise errors.InputError(f"{path}: no such file; check the path")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
+        # NumPy itself leaves a file open that is no archive.
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            wanted = archive.files if only is None else only
+            return {key: archive[key] for key in archive.files if key in wanted}
     # Zip, zlib, header and pickle refusals have no common class below Exception.
     except Exception as error:
         raise errors.InputError(

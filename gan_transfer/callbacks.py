@@ -2,46 +2,50 @@
 
 A run directory holds `state.weights.h5` (the model: networks, optimizers, counter),
 `metrics.csv` (one row per epoch of `fit`) and `best.weights.h5`. The state file is the
-truth: it is written last, and on resuming the history is cut back to it. Several workers
-share one directory: all read, the first writes.
+truth: it is written last, and on resuming the history is cut back to it. Of several
+workers each has a directory of its own; they write the same.
 """
 
 import csv
+import errno
 import math
 import os
 import pathlib
+import shutil
 import time
+import warnings
 
 import h5py
 import keras
 import numpy as np
+import tensorflow as tf
 
 from gan_transfer import errors, training
 
 STATE, HISTORY, BEST = "state.weights.h5", "metrics.csv", "best.weights.h5"
 
 
-def is_chief(model: keras.Model) -> bool:
-    """Whether this process writes: the only one, or the first worker (A 3.1)."""
-    resolver = model.distribute_strategy.cluster_resolver
-    if resolver is None or not resolver.task_type:
-        return True
-    chiefs = "chief" in resolver.cluster_spec().jobs
-    first = ("chief" if chiefs else "worker", 0)
-    return (resolver.task_type, resolver.task_id) == first
-
-
 def _save_weights(model: keras.Model, path: pathlib.Path) -> None:
     """Save under a temporary name, then rename: never half a file."""
-    if not is_chief(model):
-        return
     partial = path.with_name(f"partial.{path.name}")
     try:
+        _require_space(model, path)
         model.save_weights(partial)
         os.replace(partial, path)
     except Exception as error:
         partial.unlink(missing_ok=True)
-        raise OSError(f"cannot write {path}: {error}") from error
+        number, reason = getattr(error, "errno", None), " ".join(str(error).split())
+        raise OSError(number, f"cannot write it ({reason})", str(path)) from error
+
+
+def _require_space(model: keras.Model, path: pathlib.Path) -> None:
+    """Refuse a disk too full for all weights and two moments each.
+
+    A disk that fills up under HDF5 crashes the process instead of raising.
+    """
+    needed = 3 * sum(4096 + 4 * math.prod(each.shape) for each in model.variables)
+    if shutil.disk_usage(path.parent).free < needed:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 class History(keras.callbacks.Callback):
@@ -75,8 +79,7 @@ class History(keras.callbacks.Callback):
                 **{name: float(value) for name, value in logs.items()},
             }
         )
-        if is_chief(self.model):
-            write_history(self.directory, self.rows)
+        write_history(self.directory, self.rows)
 
 
 def write_history(directory: pathlib.Path, rows: list[dict]) -> None:
@@ -95,15 +98,25 @@ def write_history(directory: pathlib.Path, rows: list[dict]) -> None:
 
 
 def read_history(directory: pathlib.Path) -> list[dict[str, float]]:
-    """Rows of `metrics.csv` as numbers; an empty list without the file (A 3.1)."""
+    """Rows of `metrics.csv` as numbers; an empty list without the file (A 3.1).
+
+    Raises:
+        InputError: the file is damaged.
+    """
     path = pathlib.Path(directory) / HISTORY
     if not path.exists():
         return []
-    with path.open(newline="") as file:
-        return [
-            {name: _number(value) for name, value in row.items() if value != ""}
-            for row in csv.DictReader(file)
-        ]
+    try:
+        with path.open(newline="") as file:
+            rows = [
+                {name: _number(value) for name, value in row.items() if value != ""}
+                for row in csv.DictReader(file, restval="")
+            ]
+    except (AttributeError, ValueError) as error:
+        raise errors.InputError(
+            f"{path} is damaged ({error}); start anew with --overwrite"
+        ) from error
+    return rows
 
 
 def _number(text: str) -> float:
@@ -179,6 +192,7 @@ def watchers(
         images_per_step: real images one update looks at.
         monitor: measure that chooses the best generator, or None.
     """
+    pathlib.Path(directory).mkdir(parents=True, exist_ok=True)
     best = [] if monitor is None else [BestSoFar(directory, monitor, rows)]
     history = History(directory, images_per_step, rows)
     return [FiniteGuard(), *best, history, FullState(directory)]
@@ -201,8 +215,11 @@ def restore(model: training.Procedure, directory: pathlib.Path) -> list[dict]:
     if not path.exists():
         return []
     try:
-        model.load_weights(path)
-    except (ValueError, OSError, KeyError) as error:
+        with warnings.catch_warnings():
+            # Keras only warns of weights that it leaves as they are.
+            warnings.filterwarnings("error", "Skipping nested container")
+            model.load_weights(path)
+    except (ValueError, OSError, KeyError, UserWarning) as error:
         first = str(error).strip().splitlines()[0]
         raise errors.InputError(
             f"{path} cannot be continued with this model ({first}); use the flags of "
@@ -210,8 +227,7 @@ def restore(model: training.Procedure, directory: pathlib.Path) -> list[dict]:
         ) from error
     step = int(model.updates.numpy())
     rows = [row for row in read_history(directory) if row["step"] <= step]
-    if is_chief(model):
-        write_history(directory, rows)
+    write_history(directory, rows)
     return rows
 
 
@@ -219,15 +235,22 @@ def saved_updates(directory: pathlib.Path) -> int:
     """Updates done in the saved state of a run, 0 without one (document A 3.1).
 
     Raises:
-        InputError: the state file is damaged.
+        InputError: the state file is damaged, or those of the workers differ.
     """
-    path = pathlib.Path(directory) / STATE
-    if not path.exists():
-        return 0
-    try:
-        with h5py.File(path) as file:
-            return int(file["vars/0"][()])
-    except (OSError, KeyError) as error:
+    path, done = pathlib.Path(directory) / STATE, 0
+    if path.exists():
+        try:
+            with h5py.File(path) as file:
+                done = int(file["vars/0"][()])
+        except (OSError, KeyError) as error:
+            raise errors.InputError(
+                f"{path} is damaged ({error}); start anew with --overwrite"
+            ) from error
+    strategy = tf.distribute.get_strategy()
+    found = strategy.run(lambda: tf.constant(done, tf.int64))
+    if strategy.reduce("SUM", found, axis=None) != done * strategy.num_replicas_in_sync:
         raise errors.InputError(
-            f"{path} is damaged ({error}); start anew with --overwrite"
-        ) from error
+            f"{path} is at update {done}, but those of other workers are not; copy the "
+            "older one over the others"
+        )
+    return done

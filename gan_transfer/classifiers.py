@@ -69,7 +69,7 @@ def train_classifier(
         train: by name of the set, uint8 images [N, H, W, C] with H = W and labels [N].
         test: the same names.
         epochs: passes over all sets together.
-        batch_size: images per step.
+        batch_size: images per step, or all if there are fewer.
         seed: fixes weights, order and shifts. Sets Keras' global seed.
         verbose: as in `keras.Model.fit`.
 
@@ -90,7 +90,7 @@ def train_classifier(
         classes += int(labels.max()) + 1
     images = np.concatenate([images for images, _ in train.values()])
     labels = np.concatenate([train[name][1] + offsets[name] for name in train])
-    batches = _ShiftedBatches(images, labels, batch_size, seed)
+    batches = _ShiftedBatches(images, labels, min(batch_size, len(images)), seed)
     model = classifier_network(images.shape[1], images.shape[-1], classes)
     rate = keras.optimizers.schedules.CosineDecay(3e-3, epochs * len(batches))
     model.compile(

@@ -11,9 +11,16 @@ import tempfile
 
 import keras
 
-from gan_transfer import adversarial, augmentation, data, recipes, transfer
+from gan_transfer import (
+    adversarial,
+    augmentation,
+    copying,
+    data,
+    recipes,
+    transfer,
+)
 
-Copies = dict[str, list[transfer.LayerCopy]]
+Copies = dict[str, list[copying.LayerCopy]]
 
 
 def preprocess(
@@ -50,10 +57,10 @@ def migrate(
     """
     exceptions = ("channels", "classes", "size")
     copies = {
-        "generator": transfer.copy_weights(
+        "generator": copying.copy_weights(
             source.averaged_generator, generator, align="output", exceptions=exceptions
         ),
-        "discriminator": transfer.copy_weights(
+        "discriminator": copying.copy_weights(
             source.discriminator, discriminator, align="input", exceptions=exceptions
         ),
     }
@@ -75,7 +82,7 @@ def plan(
     phase.prepare()
     rates = transfer.layerwise_rates(gan.generator, phase.rates)
     return "\n".join(
-        transfer.plan(
+        copying.plan(
             network,
             copies[name],
             learning_rate=settings.learning_rate,
@@ -110,12 +117,13 @@ def adapt(
         batch_size: images per update.
         directory: where the state goes; a run there is continued. None: a temporary
             one.
-        seed: fixes the run.
+        seed: fixes the run. Sets Keras' global seed.
         verbose: of `fit`.
 
     Returns:
         The adapted GAN, and the images used.
     """
+    keras.utils.set_random_seed(seed)
     size, _, channels = source.image_shape
     images = preprocess(dataset, size, channels, seed=seed)
     gan, _ = migrate(

@@ -8,6 +8,8 @@ import numpy as np
 
 from gan_transfer import features, metrics
 
+# The k of precision, recall, density and coverage.
+NEIGHBOURS = 5
 # Extractor -> names of its Frechet and of its kernel distance.
 _DISTANCES = {
     "classifier": ("fcd", "kcd"),
@@ -33,8 +35,9 @@ def report(
     subsets), of "pca" `pca` and `pca_kernel`, of "inception" `fid` and `kid`, of
     "mobilenet" `fmd` and `kmd`, of any other `frechet_<name>` and `kernel_<name>`.
     The Frechet distance is absent where either set has no more samples than features.
-    `precision_<extractor>` and so on follow. To know what a perfect generator gets,
-    call it with unseen real images as `generated`.
+    `precision_<extractor>` and so on follow. With one image in either set there are no
+    distances, up to `NEIGHBOURS` images no precision and the like. To know what
+    a perfect generator gets, call it with unseen real images as `generated`.
 
     Args:
         extractors: by name; give two unrelated ones.
@@ -54,10 +57,15 @@ def report(
     scores = {}
     for name, extractor in extractors.items():
         pair = features.extract(extractor, real), features.extract(extractor, generated)
-        scores |= _distances(name, *pair, seed=seed)
-        shares = metrics.precision_recall_density_coverage(*pair)
-        for score, value in vars(shares).items():
-            scores[f"{score}_{name}"] = value
+        smaller = min(len(real), len(generated))
+        if smaller > 1:
+            scores |= _distances(name, *pair, seed=seed)
+        if smaller > NEIGHBOURS:
+            shares = metrics.precision_recall_density_coverage(
+                *pair, neighbours=NEIGHBOURS
+            )
+            for score, value in vars(shares).items():
+                scores[f"{score}_{name}"] = value
     if probabilities is not None:
         rows = features.extract(probabilities, generated)
         scores["classifier_score"] = metrics.inception_score(rows)[0]

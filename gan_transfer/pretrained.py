@@ -17,6 +17,15 @@ from gan_transfer import regularization as _regularization  # noqa: F401
 from gan_transfer import transfer as _transfer  # noqa: F401
 
 WEIGHTS = pathlib.Path(__file__).parent / "weights"
+DESCRIBED = (
+    "model",
+    "width",
+    "latent_dim",
+    "size",
+    "channels",
+    "classes",
+    "dataset",
+)
 NETWORKS = ("generator", "discriminator", "averaged_generator")
 
 
@@ -55,15 +64,27 @@ def describe(source: str | os.PathLike) -> dict:
     """
     path = _path(source)
     if not path.is_dir():
-        return json.loads(archive.load_metadata(path)["description"])
+        metadata = archive.load_metadata(path)
+        if "description" not in metadata:
+            raise errors.InputError(
+                f"{path} holds no GAN; `pretrained.save` writes one"
+            )
+        return _complete(path, json.loads(metadata["description"]))
     try:
         summary = json.loads((path / "summary.json").read_text())
-        return summary["description"]
-    except (OSError, ValueError, KeyError) as error:
+        return _complete(path, summary["description"])
+    except (OSError, TypeError, ValueError, KeyError) as error:
         raise errors.InputError(
             f"{path} is no finished run (no usable summary.json: {error}); run its "
             "command again until it ends"
         ) from error
+
+
+def _complete(path: pathlib.Path, description: dict) -> dict:
+    missing = [key for key in DESCRIBED if key not in description]
+    if missing:
+        raise errors.InputError(f"the description in {path} lacks {missing[0]!r}")
+    return description
 
 
 def save(gan: adversarial.GAN, path: str | os.PathLike, description: dict) -> None:

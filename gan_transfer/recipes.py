@@ -253,13 +253,18 @@ def train(
         The history's rows.
 
     Raises:
-        InputError: fewer epochs than phases, or a saved state that does not fit.
+        InputError: fewer epochs than phases, or a saved state of another run.
     """
     if epochs < len(phases):
         raise errors.InputError(
             f"{len(phases)} phases need as many evaluations or more, got {epochs}"
         )
-    saved = callbacks.saved_updates(directory) // epoch_steps
+    saved, odd = divmod(callbacks.saved_updates(directory), epoch_steps)
+    if odd or saved > epochs:
+        raise errors.InputError(
+            f"{directory} holds a run of other length ({saved * epoch_steps + odd} "
+            f"updates, asked for {epochs} times {epoch_steps}); use another directory"
+        )
     rows, first, share = [], 0, 0.0
     for number, phase in enumerate(phases):
         share += phase.share
@@ -280,7 +285,6 @@ def train(
                 shuffle=False,
                 verbose=verbose,
             )
-            rows = callbacks.read_history(directory)
         first = last
     return rows
 
@@ -293,12 +297,12 @@ class Settings:
     same rates.
     """
 
-    learning_rate: float = 4e-4
+    learning_rate: float = 1e-3
     beta_1: float = 0.5
     beta_2: float = 0.99
     loss: losses.AdversarialLoss = losses.non_saturating
     discriminator_steps: int = 1
-    penalties: tuple = (regularization.R1(1.0),)
+    penalties: tuple = (regularization.R1(0.1),)
     penalize_every: int = 8
     clip: float | None = None
     augmentation: augmentations.Augmentation | None = None

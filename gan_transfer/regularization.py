@@ -131,6 +131,16 @@ class _Spectral:
             autocast=False,
         )
 
+    def save_own_variables(self, store):
+        """Kernel, bias and `u`, which Keras' own layers would leave out."""
+        super().save_own_variables(store)
+        store["u"] = self.u
+
+    def load_own_variables(self, store):
+        """Counterpart of `save_own_variables`."""
+        super().load_own_variables(store)
+        self.u.assign(store["u"])
+
     def _directions(self, kernel):
         matrix = tf.reshape(tf.cast(kernel, tf.float32), [-1, kernel.shape[-1]])
         v = tf.linalg.l2_normalize(tf.linalg.matvec(matrix, self.u))

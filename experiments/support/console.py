@@ -1,6 +1,7 @@
 """How a script meets the person who typed the command: errors, exit codes, silence."""
 
 import contextlib
+import errno
 import os
 import shutil
 import sys
@@ -13,6 +14,12 @@ from absl import flags as absl_flags
 from experiments.support import flags
 from gan_transfer import errors
 
+_REMEDIES = {
+    errno.ENOSPC: "; free some space and run the same command again",
+    errno.EDQUOT: "; free some space and run the same command again",
+    errno.EACCES: "; allow it, or give another --out_dir",
+    errno.EROFS: "; give another --out_dir",
+}
 BAD_INPUT = 2
 INTERRUPTED = 130  # what shells report for a process that SIGINT ended
 
@@ -34,7 +41,8 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
         except errors.InputError as error:
             return _fail(f"error: {error}", BAD_INPUT)
         except OSError as error:
-            return _fail(f"error: {describe(error)}", BAD_INPUT)
+            remedy = _REMEDIES.get(error.errno, "")
+            return _fail(f"error: {describe(error)}{remedy}", BAD_INPUT)
         except KeyboardInterrupt:
             return _fail("stopped; run the same command again to continue", INTERRUPTED)
 

@@ -72,7 +72,11 @@ BATCH_SIZE = absl_flags.DEFINE_integer(
     upper_bound=4096,
 )
 SEED = absl_flags.DEFINE_integer(
-    "seed", 0, "fixes every random choice of the run, 0 or more", lower_bound=0
+    "seed",
+    0,
+    "fixes every random choice of the run, 0 to 2147483647",
+    lower_bound=0,
+    upper_bound=2**31 - 1,
 )
 STRATEGY = absl_flags.DEFINE_enum(
     "strategy",
@@ -117,7 +121,14 @@ def settle(arguments: Sequence[str]) -> None:
         )
     script = arguments[0]
     own = absl_flags.FLAGS.get_key_flags_for_module(script)
-    for flag in absl_flags.FLAGS.get_flags_for_module(__name__):
+    package = __name__.rpartition(".")[0]
+    shared = [
+        flag
+        for module, held in absl_flags.FLAGS.flags_by_module_dict().items()
+        if module.startswith(f"{package}.")
+        for flag in held
+    ]
+    for flag in shared:
         if flag.present and flag not in own:
             raise absl_flags.Error(
                 f"--{flag.name} has no effect on {pathlib.Path(script).stem}: "

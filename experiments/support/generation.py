@@ -22,11 +22,12 @@ SOURCE = absl_flags.DEFINE_string(
 DEPTH = absl_flags.DEFINE_integer(
     "depth", 1, "stages that the freezing recipes freeze", lower_bound=0
 )
-MODEL = absl_flags.DEFINE_string(
+MODEL = absl_flags.DEFINE_enum(
     "model",
     "dcgan",
-    "networks: dcgan, sngan, document_a_mnist, document_b_256, document_c_64, "
-    "document_e_mnist, tensorflow_tutorial",
+    "dcgan sngan document_a_mnist document_b_256 document_c_64 document_e_mnist "
+    "tensorflow_tutorial".split(),
+    "networks, see gan_transfer.networks.presets",
 )
 WIDTH = absl_flags.DEFINE_integer(
     "width", 32, "filters of the finest stage of dcgan and sngan, 4 to 256", 4, 256
@@ -57,7 +58,7 @@ PENALTY = absl_flags.DEFINE_enum(
     "gradient penalty on the discriminator",
 )
 PENALTY_WEIGHT = absl_flags.DEFINE_float(
-    "penalty_weight", 1.0, "weight of --penalty, above 0", lower_bound=1e-6
+    "penalty_weight", 0.1, "weight of --penalty, above 0", lower_bound=1e-6
 )
 PENALTY_EVERY = absl_flags.DEFINE_integer(
     "penalty_every", 8, "apply --penalty on every n-th update, times n", lower_bound=1
@@ -73,7 +74,7 @@ AUGMENT = absl_flags.DEFINE_string(
     "training from scratch, by the number of images for fine-tuning",
 )
 LEARNING_RATE = absl_flags.DEFINE_float(
-    "learning_rate", 4e-4, "of Adam, for both networks", lower_bound=1e-8
+    "learning_rate", 1e-3, "of Adam, for both networks", lower_bound=1e-8
 )
 BETA_1 = absl_flags.DEFINE_float("beta_1", 0.5, "of Adam, 0 to 1", 0.0, 0.9999)
 BETA_2 = absl_flags.DEFINE_float("beta_2", 0.99, "of Adam, 0 to 1", 0.0, 0.9999)
@@ -81,7 +82,7 @@ AVERAGING = absl_flags.DEFINE_float(
     "averaging", 0.995, "decay of the generator's weight average; 0: none", 0.0, 0.9999
 )
 DISCRIMINATOR_STEPS = absl_flags.DEFINE_integer(
-    "discriminator_steps", 1, "discriminator updates per generator update", 1, 20
+    "discriminator_steps", 1, "discriminator updates per generator update", 1, 7
 )
 EVALUATIONS = absl_flags.DEFINE_integer(
     "evaluations",
@@ -130,31 +131,49 @@ NETWORK_FLAGS = (flags.SIZE, flags.CHANNELS, MODEL, WIDTH, LATENT_DIM, CONDITION
 
 
 def strategy_scope() -> contextlib.AbstractContextManager:
-    """The scope of `--strategy`; sets the dtype policy of `--mixed_precision` too."""
+    """The scope of `--strategy`; sets `--mixed_precision` and the global seed too."""
     import keras
     import tensorflow as tf
 
     keras.mixed_precision.set_global_policy(flags.MIXED_PRECISION.value)
+    # Initial weights come from Keras' global seed, all else from the model's own.
+    keras.utils.set_random_seed(flags.SEED.value)
     if flags.STRATEGY.value == "mirrored":
         return tf.distribute.MirroredStrategy().scope()
     if flags.STRATEGY.value == "multi_worker":
+        _worker_index()  # before TensorFlow waits for the others
         return tf.distribute.MultiWorkerMirroredStrategy().scope()
     return contextlib.nullcontext()
 
 
-def open_run(script: str):
+def open_run(script: str, images) -> run.RunDirectory:
     """The run directory of the command; other workers get one of their own beside it.
+
+    Open it when all that was asked for is there: a run that cannot start leaves no
+    folder behind, and `--overwrite` costs no old one. Where the fallback stood in, the
+    folder remembers that: a run resumed with a network does not change its data.
 
     Under `multi_worker` every process trains the same weights and writes what a single
     one would; the folder of worker 0 is the run's.
     """
     folder = flags.OUT_DIR.value
     if flags.STRATEGY.value == "multi_worker":
-        worker = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
+        worker = _worker_index()
         folder += f"-worker{worker}" if worker else ""
-    return run.RunDirectory.open(
-        folder, flags.configuration(script), flags.OVERWRITE.value
-    )
+    configuration = flags.configuration(script)
+    if images.name == flags.FALLBACK_DATASET.value:
+        configuration[flags.DATASET.name] = images.name
+    return run.RunDirectory.open(folder, configuration, flags.OVERWRITE.value)
+
+
+def _worker_index() -> int:
+    try:
+        return json.loads(os.environ["TF_CONFIG"])["task"]["index"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise errors.InputError(
+            "--strategy=multi_worker needs $TF_CONFIG, JSON with the cluster, the "
+            "task's type and its index; set it on every machine"
+        ) from error
 
 
 def load_images(size: int | None, channels: int | None):
@@ -170,6 +189,20 @@ def load_images(size: int | None, channels: int | None):
         seed=flags.SEED.value,
         fallback=flags.FALLBACK_DATASET.value,
     )
+
+
+def classes(images) -> int:
+    """Number of classes that `--conditional` asks for, 0 without it.
+
+    Raises:
+        InputError: the images have no labels.
+    """
+    if CONDITIONAL.value and not images.class_names:
+        raise errors.InputError(
+            f"--conditional: {images.name} has no labels; leave it out, sort the "
+            "pictures into a sub-folder per class, or add y_train to the .npz file"
+        )
+    return len(images.class_names) if CONDITIONAL.value else 0
 
 
 def settings_with(augment: str):
@@ -218,9 +251,17 @@ def extractors(train) -> dict:
 
     The first one judges while training: MobileNetV2 if `--backbone` names its weights,
     the shipped classifier for 28x28 grey images, else none stands before the pixel PCA.
+
+    Raises:
+        InputError: fewer than two images, or no such backbone.
     """
     from gan_transfer import features
 
+    if len(train) < 2:
+        raise errors.InputError(
+            "only 1 image to train on, and at least 2 are needed; add pictures to "
+            "--dataset, or raise --limit"
+        )
     chosen = {}
     if BACKBONE.value is not None:
         chosen["mobilenet"] = features.mobilenet_v2(BACKBONE.value)
@@ -234,6 +275,12 @@ def evaluate(gan, images, chosen: dict) -> dict[str, float]:
     """`evaluation.report`: 10,000 samples, or 1,000 for less than 1,000 test images."""
     from gan_transfer import evaluation
 
+    if len(images.test) <= evaluation.NEIGHBOURS:
+        print(
+            f"WARNING: {images.name} has only {len(images.test)} test images: no "
+            "precision and recall, and distances mean little or are missing",
+            file=sys.stderr,
+        )
     count = 10_000 if len(images.test) >= 1000 else 1000
     generated = pixels(gan, count, seed=2)
     return evaluation.report(chosen, images.test[:10_000], generated, images.name)

@@ -36,6 +36,24 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
         temporary.unlink(missing_ok=True)
 
 
+def make_folder(path: str | os.PathLike[str]) -> pathlib.Path:
+    """Makes a folder with its parents, or finds it.
+
+    Raises:
+        errors.InputError: a file stands in its way.
+        OSError: the system refuses.
+    """
+    folder = pathlib.Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise errors.InputError(
+            f"{folder}: a file stands where this folder should be; "
+            "give another --out_dir"
+        ) from None
+    return folder
+
+
 class RunDirectory:
     """One run's folder; `open` makes it.
 
@@ -78,14 +96,7 @@ class RunDirectory:
                 at all, or a file stands in its way.
             OSError: the folder cannot be written to.
         """
-        folder = pathlib.Path(path)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError):
-            raise errors.InputError(
-                f"{folder}: a file stands where this folder should be; "
-                "give another --out_dir"
-            ) from None
+        folder = make_folder(path)
         held = _held_configuration(folder)
         if overwrite and held is not None:
             _remove_artefacts(folder)

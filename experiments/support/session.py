@@ -2,7 +2,8 @@
 
 import dataclasses
 
-from experiments.support import figures, flags, generation, run
+from experiments.support import figures, flags, generation
+from gan_transfer import errors
 
 # Fewer training images than this are not split for selection: all are needed.
 _SELECT_FROM = 1000
@@ -14,24 +15,33 @@ class Session:
     """One generation run: its folder, images, model and measures.
 
     Attributes:
-        run: the run directory.
+        script: `argv[0]`, whose flags are the run's configuration.
         images: the data set.
         gan: the model, already in the strategy's scope.
         description: what `pretrained.describe` will return of the run.
         steps: updates asked for.
+        phases: of the recipe.
+        run: the run directory, opened when all else is known to fit.
         train, labels: the images trained on, without the validation part.
         validation: images that choose the best generator; None below 1,000 images.
     """
 
-    run: run.RunDirectory
+    script: str
     images: object
     gan: object
     description: dict
     steps: int
+    phases: list
 
     def __post_init__(self):
         from gan_transfer import data, features
 
+        if self.epochs < len(self.phases):
+            raise errors.InputError(
+                f"the recipe has {len(self.phases)} phases, which begin at "
+                f"evaluations, and there are {self.epochs} of these; raise "
+                "--evaluations and --steps, or lower --depth"
+            )
         self.train, self.labels = self.images.train, self.images.train_labels
         self.validation = None
         if len(self.train) >= _SELECT_FROM:
@@ -42,6 +52,7 @@ class Session:
         self.judge = next(iter(self.extractors.values()))
         if self.validation is not None:
             self._real = features.extract(self.judge, self.validation)
+        self.run = generation.open_run(self.script, self.images)
 
     @property
     def epoch_steps(self) -> int:
@@ -126,8 +137,11 @@ class Session:
             self.gan.averaged_generator.load_weights(best)
         for name in ("generator", "discriminator", "averaged_generator"):
             partial = self.run.path(f"partial.{name}.keras")
-            getattr(self.gan, name).save(partial)
-            partial.replace(self.run.path(f"{name}.keras"))
+            try:
+                getattr(self.gan, name).save(partial)
+                partial.replace(self.run.path(f"{name}.keras"))
+            finally:
+                partial.unlink(missing_ok=True)
         scores = generation.evaluate(self.gan, self.images, self.extractors)
         self._draw(rows, scores)
         self.run.write_summary(

@@ -19,6 +19,8 @@ METHODS = {
     "scale-and-shift+augmentation": ("scale_shift", "diffaugment"),
 }
 DONE = "cell.json"
+# A test part of fewer images is no reference for distances.
+_REFERENCE = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,13 +41,32 @@ def check_methods(names: list[str]) -> None:
     """Refuse rows that do not exist.
 
     Raises:
-        InputError: an unknown method; the message lists them.
+        InputError: no method or an unknown one; the message lists them.
     """
     unknown = [name for name in names if name not in METHODS]
-    if unknown:
+    if unknown or not names:
         raise errors.InputError(
-            f"no method {', '.join(unknown)}; there are {', '.join(METHODS)}"
+            f"--methods: no method {', '.join(unknown) or 'given'}; there are "
+            f"{', '.join(METHODS)}"
         )
+
+
+def check_counts(texts: list[str], images) -> list[int]:
+    """Numbers of target images, each of which leaves some to measure with.
+
+    Raises:
+        InputError: none, no number, or more than there are.
+    """
+    available = len(images.train)
+    if len(images.test) < _REFERENCE:
+        available += len(images.test)
+    counts = [int(text) if text.isdecimal() else 0 for text in texts]
+    if not counts or not all(1 <= count <= available - 2 for count in counts):
+        raise errors.InputError(
+            f"--counts={','.join(texts)}: {images.name} has {available} images, and "
+            f"some must be left to measure the distance; choose 1 to {available - 2}"
+        )
+    return counts
 
 
 def train_cell(
@@ -63,6 +84,8 @@ def train_cell(
     Distances are measured at equal numbers of images shown, on images the cell does not
     train on; nothing is selected by them.
     """
+    import keras
+
     from gan_transfer import adversarial, cross_domain, pretrained, recipes
     from gan_transfer.networks import presets
 
@@ -70,6 +93,7 @@ def train_cell(
     recipe, augment = METHODS[cell.method]
     settings = generation.settings_with(augment)
     about = pretrained.describe(source)
+    keras.utils.set_random_seed(cell.seed)
     networks = presets.build(
         about["model"],
         images.size,
@@ -113,23 +137,18 @@ def train_cell(
 def _split(images, cell: Cell):
     """`cell.count` seeded training images, and the reference the cell never sees.
 
-    The reference is the test part; where that has less than 1,000 images, it is every
-    image that is not trained on.
+    The reference is the test part; where that has less than `_REFERENCE` images, it is
+    every image that is not trained on.
     """
     import numpy as np
 
     from gan_transfer import data
 
     train, labels, reference = images.train, images.train_labels, images.test
-    if len(reference) < 1000:
+    if len(reference) < _REFERENCE:
         train, labels = np.concatenate([train, reference]), None
-    if cell.count >= len(train):
-        raise errors.InputError(
-            f"--counts={cell.count}: {images.name} has {len(train)} images, and some "
-            "must be left to measure the distance; choose fewer"
-        )
     rest, _, chosen, _ = data.hold_out(train, labels, cell.count, cell.seed)
-    return chosen, rest if len(reference) < 1000 else reference
+    return chosen, rest if len(reference) < _REFERENCE else reference
 
 
 def _batches(train, seed: int, start: int):
@@ -145,7 +164,7 @@ class _Distances:
         from gan_transfer import features
 
         self.gan, self.extractors = gan, extractors
-        self.count = min(5000, max(1000, len(reference)))
+        self.count = min(5000, max(_REFERENCE, len(reference)))
         self.real = {
             name: features.extract(each, reference[:10_000])
             for name, each in extractors.items()
@@ -163,7 +182,7 @@ class _Distances:
         generated = generation.pixels(self.gan, self.count, seed=1)
         for name, extractor in self.extractors.items():
             real, fake = self.real[name], features.extract(extractor, generated)
-            if len(real) >= 1000 and len(fake) > 4 * fake.shape[1]:
+            if len(real) >= _REFERENCE and len(fake) > 4 * fake.shape[1]:
                 pair = (metrics.FeatureStatistics().update(x) for x in (real, fake))
                 logs[f"frechet_{name}"] = metrics.frechet_distance(*pair)
             else:

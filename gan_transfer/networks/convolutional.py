@@ -26,6 +26,16 @@ def stage_filters(size: int, width: int) -> tuple[int, ...]:
     return tuple(width * min(2 ** (depth - i), 8) for i in range(depth + 1))
 
 
+def halving_filters(size: int, width: int) -> tuple[int, ...]:
+    """Filters of a discriminator's blocks: w, 2w, .. 8w down to 4 pixels (B 3.1.2).
+
+    28 pixels take three blocks (14, 7, 4): without the last one the discriminator
+    falls behind the generator, see the README's ablation.
+    """
+    depth = (size - 1).bit_length() - 2
+    return tuple(width * min(2**i, 8) for i in range(depth))
+
+
 def _depth(size: int) -> int:
     start, depth = size, 0
     while start % 2 == 0 and start > 7:

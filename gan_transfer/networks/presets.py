@@ -4,6 +4,8 @@
 printed layer sizes wherever the shapes allow; each docstring lists what was corrected.
 """
 
+import functools
+
 import keras
 from keras import layers
 
@@ -14,30 +16,34 @@ Pair = tuple[keras.Model, keras.Model]
 
 
 def dcgan(
-    size: int, channels: int, classes: int, *, width: int, latent_dim: int
+    size: int,
+    channels: int,
+    classes: int,
+    *,
+    width: int,
+    latent_dim: int,
+    norm: str = "none",
 ) -> Pair:
-    """Our default pair: the discriminator mirrors the generator (document B 3.1)."""
-    filters = convolutional.stage_filters(size, width)
-    return (
-        convolutional.generator(
-            size, channels, latent_dim=latent_dim, filters=filters, classes=classes
-        ),
-        convolutional.discriminator(
-            size, channels, filters=filters[-2::-1], classes=classes
-        ),
+    """Our default pair: G narrows to w filters, D widens from w (document B 3.1)."""
+    generator = convolutional.generator(
+        size,
+        channels,
+        latent_dim=latent_dim,
+        filters=convolutional.stage_filters(size, width),
+        classes=classes,
     )
-
-
-def sngan(
-    size: int, channels: int, classes: int, *, width: int, latent_dim: int
-) -> Pair:
-    """`dcgan` with a spectrally normalised discriminator (document E 2(2))."""
-    generator, _ = dcgan(size, channels, classes, width=width, latent_dim=latent_dim)
-    filters = convolutional.stage_filters(size, width)
     discriminator = convolutional.discriminator(
-        size, channels, filters=filters[-2::-1], classes=classes, norm="spectral"
+        size,
+        channels,
+        filters=convolutional.halving_filters(size, width),
+        classes=classes,
+        norm=norm,
     )
     return generator, discriminator
+
+
+# `dcgan` with a spectrally normalised discriminator (document E 2(2)).
+sngan = functools.partial(dcgan, norm="spectral")
 
 
 def document_a_mnist() -> Pair:

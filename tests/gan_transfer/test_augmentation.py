@@ -30,8 +30,8 @@ def _shifted(image, down, right, fill):
 def _find_shift(image, result):
     matches = [
         (down, right)
-        for down in range(-HEIGHT, HEIGHT + 1)
-        for right in range(-WIDTH, WIDTH + 1)
+        for down in range(-HEIGHT // 2, HEIGHT // 2 + 1)
+        for right in range(-WIDTH // 2, WIDTH // 2 + 1)
         if np.array_equal(_shifted(image, down, right, -1.0), result)
     ]
     assert len(matches) == 1
@@ -46,7 +46,7 @@ def test_the_key_decides(transform):
     assert first.shape == images.shape and first.dtype == images.dtype
     other = transform(images, KEY + [0, 8])
     changed = np.any(first.numpy() != other.numpy(), axis=(1, 2, 3))
-    assert changed.mean() > 0.9
+    assert changed.mean() > 0.8
 
 
 @each_transform

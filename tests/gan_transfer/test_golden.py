@@ -1,0 +1,101 @@
+"""Golden scalars of ten steps; `GOLDEN=write pytest -k golden` writes them anew.
+
+The file holds what this code gave when it was reviewed: a test that fails says that
+training has changed, not which of the two is right.
+"""
+
+import json
+import os
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from gan_transfer import adversarial, augmentation, losses, regularization
+from gan_transfer.networks import convolutional
+
+GOLDEN = pathlib.Path(__file__).parent.parent / "golden" / "gan.json"
+BATCH, LATENT = 4, 8
+
+ADA = augmentation.Augmentation(probability=0.5, target=0.6, ramp_images=100)
+CASES = {
+    **{name: {"loss": loss} for name, loss in losses.FAMILIES.items()},
+    "spectral_ada": {"norm": "spectral", "augmentation": ADA},
+    "gradient_penalty": {
+        "loss": losses.wasserstein,
+        "penalties": (regularization.GradientPenalty(),),
+        "discriminator_steps": 2,
+    },
+    "lazy_r1": {"penalties": (regularization.R1(1.0),), "penalize_every": 4},
+    "dropout": {"dropout": 0.3},
+    "conditional": {"classes": 3},
+}
+
+
+def make(classes=0, dropout=0.0, norm="none", **settings):
+    keras.utils.set_random_seed(0)
+    networks = (
+        convolutional.generator(
+            16, 1, latent_dim=LATENT, filters=(16, 8, 4), classes=classes
+        ),
+        convolutional.discriminator(
+            16, 1, filters=(4, 8), dropout=dropout, norm=norm, classes=classes
+        ),
+    )
+    gan = adversarial.GAN(*networks, seed=5)
+    gan.compile(*(keras.optimizers.Adam(1e-3, 0.5) for _ in networks), **settings)
+    return gan
+
+
+def step_batch(gan, step=0):
+    shape = (BATCH * gan.discriminator_steps, *gan.image_shape)
+    pixels = np.random.default_rng(step).uniform(-1, 1, shape)
+    images = tf.constant(pixels, tf.float32)
+    if not gan.classes:
+        return images
+    return images, tf.range(len(images)) % gan.classes
+
+
+def logs_of_one_step(gan, step=0, train_step=None):
+    for tracker in gan.metrics:
+        tracker.reset_state()
+    logs = (train_step or gan.train_step)(step_batch(gan, step))
+    return {name: float(value) for name, value in logs.items()}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_golden_scalars_of_ten_steps(case):
+    gan = make(**CASES[case])
+    found = {"d_loss": [], "g_loss": [], "g_weight": []}
+    for step in range(10):
+        logs = logs_of_one_step(gan, step)
+        weights = np.concatenate([w.ravel() for w in gan.generator.get_weights()])
+        logs["g_weight"] = float(np.abs(weights).mean(dtype=np.float64))
+        for name, series in found.items():
+            series.append(logs[name])
+    golden = json.loads(GOLDEN.read_text()) if GOLDEN.exists() else {}
+    if os.environ.get("GOLDEN") == "write":
+        golden[case] = found
+        GOLDEN.write_text(json.dumps(golden, indent=1, sort_keys=True) + "\n")
+    for name, series in found.items():
+        # The mean weight hardly moves in ten steps, so it is held more tightly.
+        rtol, atol = (1e-4, 0) if name == "g_weight" else (1e-3, 1e-4)
+        np.testing.assert_allclose(series, golden[case][name], rtol=rtol, atol=atol)
+
+
+def test_golden_file_has_exactly_these_cases():
+    assert set(json.loads(GOLDEN.read_text())) == set(CASES)
+
+
+@pytest.mark.parametrize("case", ["spectral_ada", "gradient_penalty", "lazy_r1"])
+def test_eager_equals_compiled(case):
+    eager, compiled = make(**CASES[case]), make(**CASES[case])
+    logs = logs_of_one_step(eager)
+    traced = tf.function(compiled.train_step)
+    assert logs_of_one_step(compiled, train_step=traced) == pytest.approx(
+        logs, abs=1e-5
+    )
+    for one, other in zip(eager.weights, compiled.weights, strict=True):
+        np.testing.assert_allclose(one.numpy(), other.numpy(), atol=1e-5)
