@@ -27,7 +27,6 @@ def main(argv):
     description = {
         "model": model,
         "width": generation.WIDTH.value,
-        "latent_dim": generation.LATENT_DIM.value,
         "size": images.size,
         "channels": images.channels,
         "classes": classes,
@@ -44,6 +43,7 @@ def main(argv):
             latent_dim=generation.LATENT_DIM.value,
         )
         gan = adversarial.GAN(*networks, seed=flags.SEED.value)
+        description["latent_dim"] = gan.latent_dim
         steps = flags.STEPS.value or _DEFAULT_STEPS
         phases = [recipes.Phase("pretrain", 1.0, lambda: None)]
         session = sessions.Session(argv[0], images, gan, description, steps, phases)

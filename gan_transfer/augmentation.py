@@ -31,9 +31,9 @@ def color(images: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
     """
     images = images + _uniform(images, key, -0.5, 0.5)
     gray = tf.reduce_mean(images, axis=3, keepdims=True)
-    images = gray + (images - gray) * _uniform(images, key + [0, 1], 0.0, 2.0)
+    images = gray + (images - gray) * _uniform(images, key + [1, 0], 0.0, 2.0)
     mean = tf.reduce_mean(images, axis=[1, 2, 3], keepdims=True)
-    return mean + (images - mean) * _uniform(images, key + [0, 2], 0.5, 1.5)
+    return mean + (images - mean) * _uniform(images, key + [2, 0], 0.5, 1.5)
 
 
 def translation(images: tf.Tensor, key: tf.Tensor, share: float = 0.125) -> tf.Tensor:
@@ -52,7 +52,7 @@ def translation(images: tf.Tensor, key: tf.Tensor, share: float = 0.125) -> tf.T
     padded = tf.pad(images, [[0, 0], [1, 1], [1, 1], [0, 0]], constant_values=-1.0)
     rows = tf.gather(padded, shift(height, key), axis=1, batch_dims=1)
     rows = tf.transpose(rows, [0, 2, 1, 3])
-    columns = tf.gather(rows, shift(width, key + [0, 1]), axis=1, batch_dims=1)
+    columns = tf.gather(rows, shift(width, key + [1, 0]), axis=1, batch_dims=1)
     return tf.transpose(columns, [0, 2, 1, 3])
 
 
@@ -69,7 +69,7 @@ def cutout(images: tf.Tensor, key: tf.Tensor, share: float = 0.5) -> tf.Tensor:
         return tf.logical_and(offset >= 0, offset < length)
 
     box = tf.logical_and(
-        inside(height, key)[:, :, None], inside(width, key + [0, 1])[:, None, :]
+        inside(height, key)[:, :, None], inside(width, key + [1, 0])[:, None, :]
     )
     return tf.where(box[..., None], tf.zeros_like(images), images)
 
@@ -120,12 +120,13 @@ class Augmentation:
         """
         always = self.target is None and self.probability == 1.0
         for position, name in enumerate(self.transforms):
-            subkey = key + [position + 1, 0]
+            # The key's second number counts the draws of the run: stay off it.
+            subkey = key + [4 * position + 4, 0]
             changed = TRANSFORMS[name](images, subkey)
             if always:
                 images = changed
             else:
-                chosen = _uniform(images, subkey + [0, 3], 0.0, 1.0)
+                chosen = _uniform(images, subkey + [3, 0], 0.0, 1.0)
                 chosen = chosen < tf.cast(probability, images.dtype)
                 images = tf.where(chosen, changed, images)
         return images

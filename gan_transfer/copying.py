@@ -15,7 +15,11 @@ from gan_transfer import errors, transfer
 
 @dataclasses.dataclass(frozen=True)
 class LayerCopy:
-    """What became of one target layer: `origin` copied, adapted or new (A 3.1)."""
+    """What became of one layer (document A 3.1).
+
+    `origin` is copied, adapted or new for a target layer; dropped for a source layer
+    that the target has no place for.
+    """
 
     layer: str
     origin: str
@@ -67,7 +71,8 @@ def copy_weights(
             (layers without a counterpart of the same shape stay new).
 
     Returns:
-        One `LayerCopy` per target layer with weights.
+        One `LayerCopy` per target layer with weights, then one per source layer that
+        has no place in the target.
 
     Raises:
         InputError: a layer cannot be copied and no declared exception covers it.
@@ -77,7 +82,8 @@ def copy_weights(
     image = {"input": -2, "output": -1}[align]
     edges = [layer.name for layer in target.layers if layer.weights]
     edge = edges[0] if align == "input" else edges[-1]
-    for name, old in _counterparts(source, target, align).items():
+    pairs = _counterparts(source, target, align)
+    for name, old in pairs.items():
         new = target.get_layer(name)
         values, origin, detail = _fitted(old, new, image if name == edge else None)
         if origin != "copied" and not exceptions & _causes(old, new, origin, edge):
@@ -86,6 +92,12 @@ def copy_weights(
         if values is not None:
             fitted.append((new, values))
         report.append(LayerCopy(name, origin, detail))
+    for old in source.layers:
+        if old.weights and old not in pairs.values():
+            cause = "classes" if old.name.endswith("_classes") else "size"
+            if cause not in exceptions:
+                refused.append(f"{old.name} (no place for it here)")
+            report.append(LayerCopy(old.name, "dropped", "no place for it here"))
     if refused:
         raise errors.InputError(
             f"cannot copy {source.name} into {target.name}: {'; '.join(refused)}; use a"
@@ -190,6 +202,11 @@ def plan(
             f"  {layer.name:<20}{count:>10,}  {copy.origin:<8} {state:<11} {shown:<8}"
             f" {copy.detail}".rstrip()
         )
+    lines += [
+        f"  {copy.layer:<20}{'':>10}  dropped  of the source, {copy.detail}"
+        for copy in copies
+        if copy.origin == "dropped"
+    ]
     lines.append(
         f"  trained {totals['trained']:,}, frozen {totals['frozen']:,} weights"
         " (batch-norm statistics count as frozen)"

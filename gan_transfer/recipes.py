@@ -5,6 +5,7 @@ A recipe takes the target GAN (source weights already copied) and returns its ph
 """
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Callable
 
@@ -51,6 +52,15 @@ def _all_trainable(gan: adversarial.GAN) -> None:
         transfer.unfreeze(network, ".*")
 
 
+def _freeze_image_end(gan, batch_norm: str, *, generator=0, discriminator=0) -> None:
+    _all_trainable(gan)
+    for network, depth, end in (
+        (gan.generator, generator, "output"),
+        (gan.discriminator, discriminator, "input"),
+    ):
+        transfer.freeze_to_depth(network, depth, end=end, batch_norm=batch_norm)
+
+
 def fine_tune(gan: adversarial.GAN, depth: int, batch_norm: str) -> list[Phase]:
     """Train everything from the source's weights: TransferGAN (document A 3.2(2))."""
     return [Phase("fine_tune", 1.0, lambda: _all_trainable(gan))]
@@ -60,25 +70,13 @@ def freeze_discriminator(
     gan: adversarial.GAN, depth: int, batch_norm: str
 ) -> list[Phase]:
     """FreezeD: the `depth` stages of D nearest the image stay (document A 3.2(2))."""
-
-    def prepare():
-        _all_trainable(gan)
-        transfer.freeze_to_depth(
-            gan.discriminator, depth, end="input", batch_norm=batch_norm
-        )
-
+    prepare = functools.partial(_freeze_image_end, gan, batch_norm, discriminator=depth)
     return [Phase("freeze_discriminator", 1.0, prepare)]
 
 
 def freeze_generator(gan: adversarial.GAN, depth: int, batch_norm: str) -> list[Phase]:
     """Freeze the `depth` stages of G nearest to the image (document A 3.2(2))."""
-
-    def prepare():
-        _all_trainable(gan)
-        transfer.freeze_to_depth(
-            gan.generator, depth, end="output", batch_norm=batch_norm
-        )
-
+    prepare = functools.partial(_freeze_image_end, gan, batch_norm, generator=depth)
     return [Phase("freeze_generator", 1.0, prepare)]
 
 
@@ -101,11 +99,8 @@ def new_head(gan: adversarial.GAN, depth: int, batch_norm: str) -> list[Phase]:
     """D keeps its trunk frozen under a head that starts anew (document A 3.2(2))."""
 
     def prepare():
-        _all_trainable(gan)
         trunk = len(transfer.stages(gan.discriminator)) - 1
-        transfer.freeze_to_depth(
-            gan.discriminator, trunk, end="input", batch_norm=batch_norm
-        )
+        _freeze_image_end(gan, batch_norm, discriminator=trunk)
 
     for layer in gan.discriminator.layers:
         if transfer.stage_of(layer) == "head" and layer.weights:
@@ -124,14 +119,7 @@ def gradual_thaw(gan: adversarial.GAN, depth: int, batch_norm: str) -> list[Phas
 
     def phase(frozen: int) -> Phase:
         def prepare():
-            _all_trainable(gan)
-            for network, end in (
-                (gan.discriminator, "input"),
-                (gan.generator, "output"),
-            ):
-                transfer.freeze_to_depth(
-                    network, frozen, end=end, batch_norm=batch_norm
-                )
+            _freeze_image_end(gan, batch_norm, generator=frozen, discriminator=frozen)
 
         return Phase(f"thaw, {frozen} stages frozen", 1.0 / (depth + 1), prepare)
 
@@ -179,14 +167,11 @@ def with_latent_head(generator: keras.Model) -> keras.Model:
         InputError: a conditional generator.
     """
     if len(generator.inputs) > 1:
-        raise errors.InputError(
-            "the latent_head recipe is for generators without classes"
-        )
+        raise errors.InputError("latent_head is for generators without classes")
     width = generator.inputs[0].shape[-1]
     latents = keras.Input((width,), name="latents")
-    x = keras.layers.Dense(width, kernel_initializer="identity", name="latent_dense")(
-        latents
-    )
+    head = keras.layers.Dense(width, kernel_initializer="identity", name="latent_dense")
+    x = head(latents)
     for layer in generator.layers[1:]:
         x = layer(x)
     return keras.Model(latents, x, name="generator")
@@ -293,8 +278,7 @@ def train(
 class Settings:
     """How a GAN is compiled: our default recipe, or another one (document A 3.1).
 
-    Attributes are those of `adversarial.GAN.compile`; both networks use Adam with the
-    same rates.
+    Attributes are those of `adversarial.GAN.compile`, and of Adam for both networks.
     """
 
     learning_rate: float = 1e-3

@@ -12,12 +12,6 @@ from experiments.support import generation
 from gan_transfer import adversarial, callbacks, recipes
 from gan_transfer.networks import presets
 
-# Keras' variables do not know the copy argument of NumPy 2 (keras 3.15).
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation:DeprecationWarning"
-)
-
-
 # --- flags: refused by absl, before TensorFlow is imported, status 1 -----------------
 
 

@@ -15,11 +15,6 @@ import pytest
 
 from gan_transfer import callbacks
 
-# Keras' variables do not know the copy argument of NumPy 2 (keras 3.15).
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation:DeprecationWarning"
-)
-
 
 def stored(folder):
     """Every array of a run's state; the file itself has dates in it."""

@@ -74,6 +74,9 @@ def quiet_tensorflow() -> Iterator[None]:
 
             # The first look at the devices complains too, on a machine without one.
             tf.config.list_physical_devices()
+            # This fusion fails on the gradients of convolution and LeakyReLU, says so
+            # once per process, and brings nothing on a CPU.
+            tf.config.optimizer.set_experimental_options({"remapping": False})
             yield
             failed = False
         finally:

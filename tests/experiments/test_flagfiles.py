@@ -13,11 +13,6 @@ from PIL import Image
 from gan_transfer import adversarial, archive, callbacks, glyphs, pretrained
 from gan_transfer.networks import presets
 
-# Keras' variables do not know the copy argument of NumPy 2 (keras 3.15).
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation:DeprecationWarning"
-)
-
 ROOT = pathlib.Path(__file__).parents[2]
 FLAGFILES = sorted((ROOT / "experiments" / "flags").glob("*/*.flags"))
 # Side and channels of every data set and source that a flagfile names.

@@ -193,8 +193,8 @@ def test_adaptive_probability_zero_is_the_identity_and_one_is_everything():
 def test_transforms_are_chained_with_keys_of_their_own():
     images = tf.constant(_images())
     both = augmentation.Augmentation(("cutout", "translation"))
-    step = augmentation.cutout(images, KEY + [1, 0])
-    expected = augmentation.translation(step, KEY + [2, 0])
+    step = augmentation.cutout(images, KEY + [4, 0])
+    expected = augmentation.translation(step, KEY + [8, 0])
     np.testing.assert_array_equal(both(images, KEY, tf.constant(1.0)), expected)
 
 

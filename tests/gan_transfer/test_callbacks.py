@@ -9,11 +9,6 @@ import pytest
 from gan_transfer import adversarial, callbacks, errors, recipes
 from gan_transfer.networks import fully_connected
 
-# Keras saves its variables through an array interface that NumPy 2 deprecates.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation:DeprecationWarning"
-)
-
 
 def make(units=3):
     generator = fully_connected.generator((4, 6, 1), latent_dim=2, units=(units,))

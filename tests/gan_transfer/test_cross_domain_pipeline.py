@@ -7,10 +7,8 @@ import tensorflow as tf
 from gan_transfer import adversarial, callbacks, cross_domain, errors, recipes
 from gan_transfer.networks import presets
 
-# Keras saves its variables through an array interface that NumPy 2 deprecates; input
-# pipelines are traced also where steps run eagerly.
+# Input pipelines are traced also where steps run eagerly.
 pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation:DeprecationWarning",
     "ignore:Even though the .tf.config:UserWarning",
 )
 

@@ -137,8 +137,6 @@ def _colour_model(side=None):
     return keras.Model(inputs, outputs, name="colours")
 
 
-# Keras 3.15's own saving calls np.array on a variable, which NumPy 2 deprecates.
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_from_keras_resizes_repeats_and_averages(tmp_path):
     model = _colour_model(6)
     path = tmp_path / "model.keras"

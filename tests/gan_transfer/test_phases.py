@@ -17,10 +17,6 @@ from gan_transfer import (
 )
 from gan_transfer.networks import convolutional
 
-# Keras 3.15's own saving calls np.array on a variable, which NumPy 2 deprecates.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation:DeprecationWarning"
-)
 # Two phases of two epochs, three updates each.
 EPOCHS, EPOCH_STEPS, BATCH = 4, 3, 4
 RATE = 4e-4

@@ -10,10 +10,6 @@ import pytest
 from gan_transfer import adversarial, archive, errors, pretrained
 from gan_transfer.networks import fully_connected, presets
 
-# Keras saves its variables through an array interface that NumPy 2 deprecates.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation:DeprecationWarning"
-)
 ABOUT = dict.fromkeys(pretrained.DESCRIBED, 1) | {"scores": {"kernel": 0.25}}
 
 

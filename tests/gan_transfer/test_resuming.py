@@ -18,10 +18,8 @@ import tensorflow as tf
 from gan_transfer import adversarial, augmentation, callbacks, data, errors, recipes
 from gan_transfer.networks import convolutional, fully_connected, presets
 
-# Keras saves its variables through an array interface that NumPy 2 deprecates; input
-# pipelines are traced also where steps run eagerly.
+# Input pipelines are traced also where steps run eagerly.
 pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation:DeprecationWarning",
     "ignore:Even though the .tf.config:UserWarning",
 )
 PIXELS = np.random.default_rng(0).integers(0, 256, (10, 16, 16, 1), dtype=np.uint8)

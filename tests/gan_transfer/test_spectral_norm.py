@@ -137,7 +137,6 @@ def test_gradient_goes_through_sigma(make):
 
 @spectral
 @pytest.mark.parametrize("form", ["keras", "archive"])
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_saving_keeps_kernel_and_u(make, form, tmp_path):
     model = make()
     regularization.update_spectral_norms(model)
