@@ -98,7 +98,7 @@ class Session:
                 self.run.samples / f"step_{step:06d}.png",
                 generation.pixels(self.gan, _SHOWN),
                 f"{self.title}: fixed latents after {step:,} updates",
-                reference=self.train[:_SHOWN],
+                reference=some(self.train),
                 reference_title=f"training images ({self.images.name})",
             )
 
@@ -171,7 +171,7 @@ class Session:
             generation.pixels(self.gan, _SHOWN),
             f"{self.title} ({int(self.gan.updates.numpy()):,} updates, "
             f"{first} = {scores[first]:.3g})",
-            reference=self.images.test[:_SHOWN],
+            reference=some(self.images.test),
             reference_title=f"test images ({self.images.name})",
         )
         steps = [row["step"] for row in rows]
@@ -195,3 +195,10 @@ class Session:
                 "distance",
                 log=True,
             )
+
+
+def some(images):
+    """A seeded choice of the images to show: data sets are often sorted."""
+    import numpy as np
+
+    return images[np.random.default_rng(0).permutation(len(images))[:_SHOWN]]
