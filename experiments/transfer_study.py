@@ -60,36 +60,37 @@ def main(argv):
     directory = run.RunDirectory.open(
         flags.OUT_DIR.value, flags.configuration(argv[0]), flags.OVERWRITE.value
     )
-    cells = [
-        study.Cell(method, count, seed)
-        for seed in range(_SEEDS.value)
-        for count in counts
-        for method in _METHODS.value
-    ]
-    for number, cell in enumerate(cells, 1):
-        folder = directory.path("cells") / cell.name
-        if (folder / study.DONE).exists():
-            continue
-        print(f"cell {number} of {len(cells)}: {cell.name}", flush=True)
-        study.train_cell(
-            cell,
-            folder,
-            images,
-            extractors,
-            source=generation.SOURCE.value,
-            depth=generation.DEPTH.value,
-            steps=flags.STEPS.value or _DEFAULT_STEPS,
+    results = []
+    for seed in range(_SEEDS.value):
+        for count in counts:
+            for method in _METHODS.value:
+                cell = study.Cell(method, count, seed)
+                folder = directory.path("cells") / cell.name
+                if not (folder / study.DONE).exists():
+                    print(f"seed {seed}: {method}, {count} images", flush=True)
+                    study.train_cell(
+                        cell,
+                        folder,
+                        images,
+                        extractors,
+                        source=generation.SOURCE.value,
+                        depth=generation.DEPTH.value,
+                        steps=flags.STEPS.value or _DEFAULT_STEPS,
+                    )
+                results.append(json.loads((folder / study.DONE).read_text()))
+        # After every seed, so that a study of hours has something to show early.
+        source = generation.SOURCE.value
+        verdict = study.report(directory, results, images.name, source)
+        directory.write_summary(
+            {
+                "dataset": images.name,
+                "source": source,
+                "seeds": seed + 1,
+                "verdict": verdict,
+            }
         )
-    results = [
-        json.loads((directory.path("cells") / cell.name / study.DONE).read_text())
-        for cell in cells
-    ]
-    verdict = study.report(directory, results, images.name, generation.SOURCE.value)
-    directory.write_summary(
-        {"dataset": images.name, "source": generation.SOURCE.value, "verdict": verdict}
-    )
-    print(directory.path("table.md").read_text())
-    print("\n".join(verdict))
+        print(directory.path("table.md").read_text())
+        print("\n".join(verdict), flush=True)
 
 
 if __name__ == "__main__":

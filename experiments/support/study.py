@@ -203,17 +203,18 @@ def report(directory, results: list[dict], target: str, source: str) -> list[str
     curves = {key: np.asarray(value) for key, value in groups.items()}
     seeds = len(next(iter(curves.values())))
     lines = [
-        f"{source} -> {target}: distance after {shown[-1]:,.0f} images shown, mean +- "
-        f"standard deviation over {seeds} seed{'s' if seeds > 1 else ''}",
+        f"{source} -> {target}: distance after {shown[-1]:,.0f} images shown, "
+        + (f"mean +- standard deviation of {seeds} seeds" if seeds > 1 else "one seed"),
         "",
         "| images | method | " + " | ".join(measures) + " |",
         "|---|---|" + "---|" * len(measures),
     ]
     for (count, method), values in curves.items():
         last = values[:, -1]
+        spread = last.std(0, ddof=min(1, seeds - 1))
         entries = [
-            f"{m:.4g} +- {s:.2g}"
-            for m, s in zip(last.mean(0), last.std(0), strict=True)
+            f"{m:.4g} +- {s:.2g}" if seeds > 1 else f"{m:.4g}"
+            for m, s in zip(last.mean(0), spread, strict=True)
         ]
         lines.append(f"| {count:,} | {method} | " + " | ".join(entries) + " |")
     with run.replacing(directory.path("table.md")) as path:
@@ -222,12 +223,12 @@ def report(directory, results: list[dict], target: str, source: str) -> list[str
         series = {}
         for (n, method), values in curves.items():
             if n == count:
-                mean, spread = values[..., 0].mean(0), values[..., 0].std(0)
-                series[method] = (shown, mean, (mean - spread, mean + spread))
+                low, high = values[..., 0].min(0), values[..., 0].max(0)
+                series[method] = (shown, values[..., 0].mean(0), (low, high))
         figures.curves(
             directory.path(f"distance_{count}.png"),
             series,
-            f"{source} -> {target}, {count:,} images, {seeds} seeds: {measures[0]}",
+            f"{source} -> {target}, {count:,} images: mean and range of {seeds} seeds",
             "images shown",
             measures[0],
             log=True,
