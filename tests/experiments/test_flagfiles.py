@@ -20,7 +20,12 @@ FORMATS = {
     "mnist": (28, 1),
     "fashion_mnist": (28, 1),
     "noto_emoji_64": (64, 3),
+    "celeba2k_64": (64, 3),
+    "target_babies_64": (64, 3),
+    "target_elderly_64": (64, 3),
+    "target_emoji_faces_64": (64, 3),
     "emoji64": (64, 3),
+    "runs/pretrain-faces": (64, 3),
 }
 SHORT = ("--steps=2", "--evaluations=1", "--batch_size=4", "--noverbose")
 STUDIED = ("scratch", "scratch+augmentation", "FreezeD+augmentation")
@@ -60,7 +65,7 @@ def write_set(path, size, channels, train=200, test=20):
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
-    for name in ("mnist", "fashion_mnist", "noto_emoji_64"):
+    for name in FORMATS.keys() - {"emoji64", "runs/pretrain-faces"}:
         write_set(folder / f"{name}.npz", *FORMATS[name])
     return folder
 
@@ -73,7 +78,7 @@ def source(tmp_path_factory):
     def write(name):
         size, channels = FORMATS[name]
         networks = presets.build("dcgan", size, channels, width=4, latent_dim=8)
-        path = tmp_path_factory.mktemp("source") / f"{name}.gan.npz"
+        path = tmp_path_factory.mktemp("source") / "model.gan.npz"
         description = {
             "model": "dcgan",
             "width": 4,
