@@ -103,7 +103,8 @@ def main(argv):
             phases = recipes.by_name(recipe)(
                 gan, generation.DEPTH.value, _BATCH_NORM.value
             )
-            print(cross_domain.plan(gan, copies, phases[0], settings))
+            for phase in phases:
+                print(cross_domain.plan(gan, copies, phase, settings))
         session = sessions.Session(argv[0], images, gan, description, steps, phases)
         print(
             f"{session.title} from {about['dataset']}: {len(session.train):,} images, "

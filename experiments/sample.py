@@ -55,7 +55,7 @@ def main(argv):
         figures.sample_grid(
             path,
             walk,
-            f"{about}: every row goes from one latent to another along the sphere",
+            f"{about}: rows walk from one latent towards another along the sphere",
             columns=columns,
         )
     elif _KIND.value == "pairs":
@@ -84,7 +84,8 @@ def main(argv):
             for between in _spherical(first, second, _FRAMES)
         ]
         path = target("walk.gif")
-        figures.gif(path, frames, 80)
+        captions = [f"samples of {about}"] * len(frames)
+        figures.gif(path, frames, 80, captions=captions)
     print(f"wrote {path}")
 
 
@@ -98,7 +99,7 @@ def _walk(latents, columns: int):
 
 
 def _spherical(first, second, count: int):
-    """Points `[count, N, D]` on arcs between latents `[N, D]`, `second` excluded."""
+    """Points `[count, N, D]` on arcs from latents `[N, D]` towards others, excluded."""
     import numpy as np
 
     t = (np.arange(count, dtype=np.float32) / count)[:, None, None] * (np.pi / 2)

@@ -230,7 +230,7 @@ class GAN(training.Procedure):
         if self.augmentation is None or self.augmentation.target is None:
             return
         context = tf.distribute.get_replica_context()
-        shown = real_scores.shape[0] * context.num_replicas_in_sync
+        shown = tf.shape(real_scores)[0] * context.num_replicas_in_sync
         if context.num_replicas_in_sync > 1:  # one probability for all
             real_scores = context.all_gather(real_scores, axis=0)
         self.augment_probability.assign(

@@ -139,7 +139,8 @@ class Augmentation:
         p' = p + sign(E sign(D(x)) - target) shown / ramp_images
         """
         overfitting = tf.reduce_mean(tf.sign(tf.cast(real_scores, tf.float32)))
-        step = tf.sign(overfitting - self.target) * (shown / self.ramp_images)
+        step = tf.cast(shown, tf.float32) / self.ramp_images
+        step *= tf.sign(overfitting - self.target)
         return tf.clip_by_value(probability + step, 0.0, MAX_ADAPTIVE_PROBABILITY)
 
 

@@ -16,6 +16,7 @@ from gan_transfer import (
     augmentation,
     copying,
     data,
+    errors,
     recipes,
     transfer,
 )
@@ -66,6 +67,13 @@ def migrate(
     }
     if recipe == recipes.latent_head.__name__:
         generator = recipes.with_latent_head(generator)
+    if recipe == recipes.new_head.__name__:
+        copies["discriminator"] = [
+            dataclasses.replace(copy, origin="new", detail="starts anew")
+            if copy.layer.startswith("head_")
+            else copy
+            for copy in copies["discriminator"]
+        ]
     return adversarial.GAN(generator, discriminator, seed=seed), copies
 
 
@@ -75,13 +83,13 @@ def plan(
     phase: recipes.Phase,
     settings: recipes.Settings,
 ) -> str:
-    """The printed plan of both networks in a phase (document B 3.2.1, step 2).
+    """The printed plan of both networks in one phase (document B 3.2.1, step 2).
 
     Sets the phase's flags; `recipes.train` sets them again.
     """
     phase.prepare()
     rates = transfer.layerwise_rates(gan.generator, phase.rates)
-    return "\n".join(
+    return f"phase {phase.name}, {phase.share:.0%} of the updates\n" + "\n".join(
         copying.plan(
             network,
             copies[name],
@@ -101,7 +109,6 @@ def adapt(
     batch_norm: str = "adapt",
     steps: int = 500,
     batch_size: int = 32,
-    directory: str | os.PathLike | None = None,
     seed: int = 0,
     verbose: int | str = "auto",
 ) -> tuple[adversarial.GAN, data.Images]:
@@ -115,14 +122,20 @@ def adapt(
         batch_norm: `frozen` or `adapt`, see `transfer.freeze`.
         steps: updates.
         batch_size: images per update.
-        directory: where the state goes; a run there is continued. None: a temporary
-            one.
         seed: fixes the run. Sets Keras' global seed.
         verbose: of `fit`.
 
     Returns:
         The adapted GAN, and the images used.
+
+    Raises:
+        InputError: a conditional source, an unknown recipe, or bad images.
     """
+    if source.classes:
+        raise errors.InputError(
+            "adapt is for models without classes; use experiments.finetune "
+            "--conditional for this one"
+        )
     keras.utils.set_random_seed(seed)
     size, _, channels = source.image_shape
     images = preprocess(dataset, size, channels, seed=seed)
@@ -144,7 +157,7 @@ def adapt(
             lambda start: data.batches(
                 images.train, batch_size, seed=seed, start=start
             ),
-            pathlib.Path(directory or temporary),
+            pathlib.Path(temporary),
             epochs=5,
             epoch_steps=-(-steps // 5),
             images_per_step=batch_size,

@@ -266,7 +266,7 @@ def train(
                 initial_epoch=done // epoch_steps,
                 epochs=last,
                 steps_per_epoch=epoch_steps,
-                callbacks=[*extra, *watchers],
+                callbacks=[callbacks.FiniteGuard(), *extra, *watchers],
                 shuffle=False,
                 verbose=verbose,
             )

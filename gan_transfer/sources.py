@@ -5,6 +5,7 @@ Returns what is there; splitting and resizing is left to `gan_transfer.data`.
 
 import os
 import pathlib
+import socket
 import sys
 
 import numpy as np
@@ -99,6 +100,9 @@ def _named_archive(name: str, data_dir) -> pathlib.Path | None:
 def _from_keras(name: str, fallback: str | None) -> Found:
     import keras
 
+    patience = socket.getdefaulttimeout()
+    # A network that drops packets would keep Keras waiting for ever.
+    socket.setdefaulttimeout(30)
     try:
         (x, y), (x_test, y_test) = getattr(keras.datasets, name).load_data()
     # Keras reports a failed download as a bare Exception.
@@ -116,6 +120,8 @@ def _from_keras(name: str, fallback: str | None) -> Found:
             file=sys.stderr,
         )
         return _embedded(fallback)
+    finally:
+        socket.setdefaulttimeout(patience)
     arrays = {"x_train": x, "x_test": x_test}
     arrays = {
         key: array_files.to_pixels(part, name, signed=False)

@@ -45,7 +45,7 @@ class Procedure(keras.Model):
         raise NotImplementedError
 
     def fix_flags(self) -> None:
-        """Remember the trainable flags that `compile` saw (DESIGN: compile fixes them).
+        """Remember the trainable flags that `compile` saw (document A 3.1).
 
         A traced step ignores later changes of the flags, so training with other ones is
         refused in `check_flags`.

@@ -95,6 +95,8 @@ def freeze_to_depth(
 
     Source: Mo, Cho, Shin, "Freeze the Discriminator", 2020.
     """
+    if end not in ("input", "output"):
+        raise errors.InputError(f"end {end!r} is not one of input, output")
     order = stages(model)
     if not 0 <= depth < len(order):
         raise errors.InputError(

@@ -58,10 +58,17 @@ PENALTY = absl_flags.DEFINE_enum(
     "gradient penalty on the discriminator",
 )
 PENALTY_WEIGHT = absl_flags.DEFINE_float(
-    "penalty_weight", 0.1, "weight of --penalty, above 0", lower_bound=1e-6
+    "penalty_weight",
+    None,
+    "weight of --penalty, above 0; default: 0.1, and 10 for gradient_penalty",
+    lower_bound=1e-6,
 )
 PENALTY_EVERY = absl_flags.DEFINE_integer(
-    "penalty_every", 8, "apply --penalty on every n-th update, times n", lower_bound=1
+    "penalty_every",
+    None,
+    "apply --penalty on every n-th update, times n; default: 8, and 1 for "
+    "gradient_penalty",
+    lower_bound=1,
 )
 CLIP = absl_flags.DEFINE_float(
     "clip", None, "clip the discriminator's weights to +- this", lower_bound=1e-6
@@ -141,7 +148,7 @@ def strategy_scope() -> contextlib.AbstractContextManager:
     if flags.STRATEGY.value == "mirrored":
         return tf.distribute.MirroredStrategy().scope()
     if flags.STRATEGY.value == "multi_worker":
-        _worker_index()  # before TensorFlow waits for the others
+        _worker()  # before TensorFlow waits for the others
         return tf.distribute.MultiWorkerMirroredStrategy().scope()
     return contextlib.nullcontext()
 
@@ -158,22 +165,26 @@ def open_run(script: str, images) -> run.RunDirectory:
     """
     folder = flags.OUT_DIR.value
     if flags.STRATEGY.value == "multi_worker":
-        worker = _worker_index()
-        folder += f"-worker{worker}" if worker else ""
+        worker = _worker()
+        folder += f"-{worker}" if worker else ""
     configuration = flags.configuration(script)
     if images.name == flags.FALLBACK_DATASET.value:
         configuration[flags.DATASET.name] = images.name
     return run.RunDirectory.open(folder, configuration, flags.OVERWRITE.value)
 
 
-def _worker_index() -> int:
+def _worker() -> str:
+    """Name of this process beside the chief, whose folder is the run's: `worker1`."""
     try:
-        return json.loads(os.environ["TF_CONFIG"])["task"]["index"]
+        configuration = json.loads(os.environ["TF_CONFIG"])
+        kind, index = (configuration["task"][key] for key in ("type", "index"))
+        first = "chief" if "chief" in configuration["cluster"] else "worker"
     except (KeyError, TypeError, ValueError) as error:
         raise errors.InputError(
             "--strategy=multi_worker needs $TF_CONFIG, JSON with the cluster, the "
             "task's type and its index; set it on every machine"
         ) from error
+    return "" if (kind, index) == (first, 0) else f"{kind}{index}"
 
 
 def load_images(size: int | None, channels: int | None):
@@ -230,14 +241,21 @@ def settings(chosen_augment: str = "none"):
         "r1_r2": (regularization.R1, regularization.R2),
         "gradient_penalty": (regularization.GradientPenalty,),
     }
+    one_centred = PENALTY.value == "gradient_penalty"
+    weight = PENALTY_WEIGHT.value or (10.0 if one_centred else 0.1)
+    if LOSS.value == "wasserstein" and not (one_centred or CLIP.value):
+        raise errors.InputError(
+            "--loss=wasserstein needs a Lipschitz discriminator: add "
+            "--penalty=gradient_penalty or --clip=0.01"
+        )
     return recipes.Settings(
         learning_rate=LEARNING_RATE.value,
         beta_1=BETA_1.value,
         beta_2=BETA_2.value,
         loss=losses.by_name(LOSS.value),
         discriminator_steps=DISCRIMINATOR_STEPS.value,
-        penalties=tuple(kind(PENALTY_WEIGHT.value) for kind in kinds[PENALTY.value]),
-        penalize_every=PENALTY_EVERY.value,
+        penalties=tuple(kind(weight) for kind in kinds[PENALTY.value]),
+        penalize_every=PENALTY_EVERY.value or (1 if one_centred else 8),
         clip=CLIP.value,
         augmentation=augmentation.by_name(
             chosen_augment if AUGMENT.value == "auto" else AUGMENT.value
@@ -273,7 +291,7 @@ def extractors(train) -> dict:
 
 def evaluate(gan, images, chosen: dict) -> dict[str, float]:
     """`evaluation.report`: 10,000 samples, or 1,000 for less than 1,000 test images."""
-    from gan_transfer import evaluation
+    from gan_transfer import evaluation, features
 
     if len(images.test) <= evaluation.NEIGHBOURS:
         print(
@@ -283,7 +301,10 @@ def evaluate(gan, images, chosen: dict) -> dict[str, float]:
         )
     count = 10_000 if len(images.test) >= 1000 else 1000
     generated = pixels(gan, count, seed=2)
-    return evaluation.report(chosen, images.test[:10_000], generated, images.name)
+    judge = features.classifier_probabilities() if "classifier" in chosen else None
+    return evaluation.report(
+        chosen, images.test[:10_000], generated, images.name, probabilities=judge
+    )
 
 
 def progress() -> int:

@@ -133,8 +133,10 @@ class Session:
             The scores, as in `summary.json`.
         """
         best = self.run.path("best.weights.h5")
+        chosen = int(rows[-1]["step"])
         if self.monitor is not None and best.exists():
             self.gan.averaged_generator.load_weights(best)
+            chosen = int(min(rows, key=lambda row: row[self.monitor])["step"])
         for name in ("generator", "discriminator", "averaged_generator"):
             partial = self.run.path(f"partial.{name}.keras")
             try:
@@ -143,13 +145,14 @@ class Session:
             finally:
                 partial.unlink(missing_ok=True)
         scores = generation.evaluate(self.gan, self.images, self.extractors)
-        self._draw(rows, scores)
+        self._draw(rows, scores, chosen)
         self.run.write_summary(
             {
                 "description": {**self.description, "scores": scores},
                 "dataset": self.images.name,
                 "training_images": len(self.train),
                 "updates": int(self.gan.updates.numpy()),
+                "best_update": chosen,
                 "images_shown": int(self.gan.updates.numpy()) * self.images_per_step,
                 "seed": flags.SEED.value,
                 "scores": scores,
@@ -164,13 +167,12 @@ class Session:
         )
         return scores
 
-    def _draw(self, rows: list[dict], scores: dict) -> None:
+    def _draw(self, rows: list[dict], scores: dict, chosen: int) -> None:
         first = next(iter(scores))
         figures.sample_grid(
             self.run.path("samples.png"),
             generation.pixels(self.gan, _SHOWN),
-            f"{self.title} ({int(self.gan.updates.numpy()):,} updates, "
-            f"{first} = {scores[first]:.3g})",
+            f"{self.title} ({chosen:,} updates, {first} = {scores[first]:.3g})",
             reference=some(self.images.test),
             reference_title=f"test images ({self.images.name})",
         )

@@ -262,10 +262,11 @@ def _verdict(curves: dict, count: int, shown: list, measure: str) -> str:
         )
     else:
         speed = "no transfer method reaches the best of scratch+augmentation"
-    below = 1 - transfers[best][-1] / means["scratch"][-1]
+    ends, scratch = transfers[best][-1], means["scratch"][-1]
+    # Unbiased kernel distances may be negative: then a ratio says nothing.
+    gain = f"{1 - ends / scratch:.0%} below" if min(ends, scratch) > 0 else "against"
     return (
-        f"{count:,} images: {speed}; the best transfer, {best}, ends {below:.0%} below "
-        f"plain scratch ({measure} {transfers[best][-1]:.4g} against "
-        f"{means['scratch'][-1]:.4g}; scratch+augmentation "
+        f"{count:,} images: {speed}; the best transfer, {best}, ends at {measure} "
+        f"{ends:.4g}, {gain} plain scratch at {scratch:.4g} (scratch+augmentation "
         f"{means['scratch+augmentation'][-1]:.4g})."
     )

@@ -131,6 +131,8 @@ def discriminator(
         A Functional model from images `[B, size, size, channels]` (or `[images,
         labels]`) to unbounded float32 scores `[B, 1]`.
     """
+    if norm not in ("none", "spectral"):
+        raise errors.InputError(f"norm {norm!r} is not one of none, spectral")
     spectral = norm == "spectral"
     conv = regularization.SpectralConv2D if spectral else layers.Conv2D
     dense = regularization.SpectralDense if spectral else layers.Dense
