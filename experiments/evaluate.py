@@ -4,7 +4,7 @@ Example:
     python -m experiments.evaluate --source=mnist --dataset=mnist
 """
 
-from experiments.support import console, figures, flags, generation
+from experiments.support import console, figures, flags, generation, judging
 
 flags.adopt(*generation.DATA_FLAGS, generation.BACKBONE, generation.SOURCE)
 
@@ -19,9 +19,9 @@ def main(argv):
     gan = pretrained.load(generation.SOURCE.value)
     size, _, channels = gan.image_shape
     images = generation.load_images(size, channels)
-    extractors = generation.extractors(images.train)
+    extractors = judging.extractors(images.train)
     directory = generation.open_run(argv[0], images)
-    scores = generation.evaluate(gan, images, extractors)
+    scores = judging.evaluate(gan, images, extractors)
     name, judge = next(iter(extractors.items()))
     generated = data.to_uint8(gan.generate(1000, seed=2))
     check = metrics.memorisation(
@@ -46,7 +46,7 @@ def main(argv):
         {"source": generation.SOURCE.value, "dataset": images.name, "scores": scores}
     )
     print(f"{generation.SOURCE.value} against the test part of {images.name}:")
-    generation.print_scores(scores)
+    judging.print_scores(scores)
 
 
 if __name__ == "__main__":

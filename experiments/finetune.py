@@ -13,7 +13,7 @@ import time
 
 from absl import flags as absl_flags
 
-from experiments.support import console, figures, flags, generation
+from experiments.support import console, figures, flags, generation, judging
 from experiments.support import session as sessions
 
 _RECIPE = absl_flags.DEFINE_enum(
@@ -128,7 +128,7 @@ def main(argv):
     scores = session.finish(rows, {"recipe": recipe, "source": generation.SOURCE.value})
     _draw_pairs(session.run, source, gan, about, images.name)
     print(f"{session.title}, test scores:")
-    generation.print_scores(scores)
+    judging.print_scores(scores)
     print(f"pictures, models and summary.json are in {session.run.folder}")
 
 

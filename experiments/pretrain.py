@@ -6,7 +6,7 @@ Example:
     python -m experiments.pretrain --flagfile=experiments/flags/pretrain/mnist.flags
 """
 
-from experiments.support import console, flags, generation
+from experiments.support import console, flags, generation, judging
 from experiments.support import session as sessions
 
 flags.adopt(*generation.TRAINING_FLAGS, *generation.NETWORK_FLAGS)
@@ -67,7 +67,7 @@ def main(argv):
         )
     scores = session.finish(rows, {})
     print(f"{session.title}, test scores:")
-    generation.print_scores(scores)
+    judging.print_scores(scores)
     print(f"pictures, models and summary.json are in {session.run.folder}")
 
 

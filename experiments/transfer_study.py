@@ -11,7 +11,7 @@ import json
 
 from absl import flags as absl_flags
 
-from experiments.support import console, flags, generation, run, study
+from experiments.support import console, flags, generation, judging, run, study
 
 _COUNTS = absl_flags.DEFINE_list(
     "counts", ["100", "1000"], "numbers of target images, separated by commas"
@@ -56,7 +56,7 @@ def main(argv):
         channels=about["channels"],
     )
     counts = study.check_counts(_COUNTS.value, images)
-    extractors = generation.extractors(images.train)
+    extractors = judging.extractors(images.train)
     directory = run.RunDirectory.open(
         flags.OUT_DIR.value, flags.configuration(argv[0]), flags.OVERWRITE.value
     )

@@ -18,7 +18,9 @@ def test_committed_without_output(path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_runs(path, tmp_path):
+def test_runs(path, tmp_path, monkeypatch):
+    # Pictures in the cells, as a reader sees them, not the tests' silent Agg.
+    monkeypatch.delenv("MPLBACKEND")
     notebook = nbformat.read(path, as_version=4)
     client = nbclient.NotebookClient(
         notebook,

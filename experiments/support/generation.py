@@ -223,13 +223,6 @@ def settings_with(augment: str):
     return recipes.Settings(augmentation=augmentation.by_name(augment))
 
 
-def pixels(gan, count: int, seed: int = 0):
-    """uint8 samples of the averaged generator `[count, H, W, C]`."""
-    from gan_transfer import data
-
-    return data.to_uint8(gan.generate(count, seed))
-
-
 def settings(chosen_augment: str = "none"):
     """`recipes.Settings` from the flags; `--augment=auto` means `chosen_augment`."""
     from gan_transfer import augmentation, losses, recipes, regularization
@@ -264,60 +257,11 @@ def settings(chosen_augment: str = "none"):
     )
 
 
-def extractors(train) -> dict:
-    """Two unrelated feature extractors for images like uint8 `train` `[N, H, W, C]`.
-
-    The first one judges while training: MobileNetV2 if `--backbone` names its weights,
-    the shipped classifier for 28x28 grey images, else none stands before the pixel PCA.
-
-    Raises:
-        InputError: fewer than two images, or no such backbone.
-    """
-    from gan_transfer import features
-
-    if len(train) < 2:
-        raise errors.InputError(
-            "only 1 image to train on, and at least 2 are needed; add pictures to "
-            "--dataset, or raise --limit"
-        )
-    chosen = {}
-    if BACKBONE.value is not None:
-        chosen["mobilenet"] = features.mobilenet_v2(BACKBONE.value)
-    elif train.shape[1:] == (28, 28, 1):
-        chosen["classifier"] = features.classifier_features()
-    chosen["pca"] = features.PixelPCA(train, max(1, min(64, len(train) // 4)))
-    return chosen
-
-
-def evaluate(gan, images, chosen: dict) -> dict[str, float]:
-    """`evaluation.report`: 10,000 samples, or 1,000 for less than 1,000 test images."""
-    from gan_transfer import evaluation, features
-
-    if len(images.test) <= evaluation.NEIGHBOURS:
-        print(
-            f"WARNING: {images.name} has only {len(images.test)} test images: no "
-            "precision and recall, and distances mean little or are missing",
-            file=sys.stderr,
-        )
-    count = 10_000 if len(images.test) >= 1000 else 1000
-    generated = pixels(gan, count, seed=2)
-    judge = features.classifier_probabilities() if "classifier" in chosen else None
-    return evaluation.report(
-        chosen, images.test[:10_000], generated, images.name, probabilities=judge
-    )
-
-
 def progress() -> int:
     """`verbose` of `fit`: a bar on a terminal, a line per evaluation elsewhere."""
     if not flags.VERBOSE.value:
         return 0
     return 1 if sys.stdout.isatty() else 2
-
-
-def print_scores(scores: dict[str, float]) -> None:
-    """The scores as aligned lines on stdout."""
-    for name, value in scores.items():
-        print(f"  {name:<32}{value:12.5g}")
 
 
 def wanted_format(model: str) -> tuple[int | None, int | None]:

@@ -19,7 +19,7 @@ _TEMPORARY = ".tmp"
 # Where things lie and how much is printed does not make another experiment.
 _NOT_COMPARED = frozenset({"out_dir", "data_dir", "verbose"})
 # What runs write, here and in folders below; an overwritten run loses only these.
-_ARTEFACTS = ("*.csv *.json *.md *.h5 *.keras *.npz *.png .*.tmp").split()
+_ARTEFACTS = ("*.csv *.json table.md *.h5 *.keras *.npz *.png .*.tmp").split()
 
 
 @contextlib.contextmanager

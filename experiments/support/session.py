@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from experiments.support import figures, flags, generation
+from experiments.support import figures, flags, generation, judging
 from gan_transfer import errors
 
 # Fewer training images than this are not split for selection: all are needed.
@@ -48,7 +48,7 @@ class Session:
             self.train, self.labels, self.validation, _ = data.hold_out(
                 self.train, self.labels, min(5000, len(self.train) // 10), 0
             )
-        self.extractors = generation.extractors(self.train)
+        self.extractors = judging.extractors(self.train)
         self.judge = next(iter(self.extractors.values()))
         if self.validation is not None:
             self._real = features.extract(self.judge, self.validation)
@@ -96,7 +96,7 @@ class Session:
             step = int(self.gan.updates.numpy())
             figures.sample_grid(
                 self.run.samples / f"step_{step:06d}.png",
-                generation.pixels(self.gan, _SHOWN),
+                judging.pixels(self.gan, _SHOWN),
                 f"{self.title}: fixed latents after {step:,} updates",
                 reference=some(self.train),
                 reference_title=f"training images ({self.images.name})",
@@ -118,7 +118,7 @@ class Session:
         from gan_transfer import features, metrics
 
         count = len(self.validation)
-        fake = features.extract(self.judge, generation.pixels(self.gan, count, seed=1))
+        fake = features.extract(self.judge, judging.pixels(self.gan, count, seed=1))
         if count < 1000:
             return metrics.kernel_distance(self._real, fake)[0]
         statistics = metrics.FeatureStatistics
@@ -144,7 +144,7 @@ class Session:
                 partial.replace(self.run.path(f"{name}.keras"))
             finally:
                 partial.unlink(missing_ok=True)
-        scores = generation.evaluate(self.gan, self.images, self.extractors)
+        scores = judging.evaluate(self.gan, self.images, self.extractors)
         self._draw(rows, scores, chosen)
         self.run.write_summary(
             {
@@ -171,7 +171,7 @@ class Session:
         first = next(iter(scores))
         figures.sample_grid(
             self.run.path("samples.png"),
-            generation.pixels(self.gan, _SHOWN),
+            judging.pixels(self.gan, _SHOWN),
             f"{self.title} ({chosen:,} updates, {first} = {scores[first]:.3g})",
             reference=some(self.images.test),
             reference_title=f"test images ({self.images.name})",

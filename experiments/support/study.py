@@ -5,7 +5,7 @@ import dataclasses
 import json
 import pathlib
 
-from experiments.support import figures, flags, generation, run
+from experiments.support import figures, flags, generation, judging, run
 from gan_transfer import errors
 
 # Row of the table -> recipe and augmentation.
@@ -125,7 +125,7 @@ def train_cell(
     )
     figures.sample_grid(
         folder / "samples.png",
-        generation.pixels(gan, 64),
+        judging.pixels(gan, 64),
         f"{cell.method}, {cell.count} images, seed {cell.seed}",
         reference=train[:64],
         reference_title="images trained on",
@@ -179,7 +179,7 @@ class _Distances:
     def _measure(self, epoch, logs):
         from gan_transfer import features, metrics
 
-        generated = generation.pixels(self.gan, self.count, seed=1)
+        generated = judging.pixels(self.gan, self.count, seed=1)
         for name, extractor in self.extractors.items():
             real, fake = self.real[name], features.extract(extractor, generated)
             if len(real) >= _REFERENCE and len(fake) > 4 * fake.shape[1]:

@@ -1,0 +1,62 @@
+"""Samples, feature extractors and scores of the generation scripts."""
+
+import sys
+
+from experiments.support import generation
+from gan_transfer import errors
+
+
+def pixels(gan, count: int, seed: int = 0):
+    """uint8 samples of the averaged generator `[count, H, W, C]`."""
+    from gan_transfer import data
+
+    return data.to_uint8(gan.generate(count, seed))
+
+
+def extractors(train) -> dict:
+    """Two unrelated feature extractors for images like uint8 `train` `[N, H, W, C]`.
+
+    The first one judges while training: MobileNetV2 if `--backbone` names its weights,
+    the shipped classifier for 28x28 grey images, else none stands before the pixel PCA.
+
+    Raises:
+        InputError: fewer than two images, or no such backbone.
+    """
+    from gan_transfer import features
+
+    if len(train) < 2:
+        raise errors.InputError(
+            "only 1 image to train on, and at least 2 are needed; add pictures to "
+            "--dataset, or raise --limit"
+        )
+    chosen = {}
+    if generation.BACKBONE.value is not None:
+        chosen["mobilenet"] = features.mobilenet_v2(generation.BACKBONE.value)
+    elif train.shape[1:] == (28, 28, 1):
+        chosen["classifier"] = features.classifier_features()
+    chosen["pca"] = features.PixelPCA(train, max(1, min(64, len(train) // 4)))
+    return chosen
+
+
+def evaluate(gan, images, chosen: dict) -> dict[str, float]:
+    """`evaluation.report`: 10,000 samples, or 1,000 for less than 1,000 test images."""
+    from gan_transfer import evaluation, features
+
+    if len(images.test) <= evaluation.NEIGHBOURS:
+        print(
+            f"WARNING: {images.name} has only {len(images.test)} test images: no "
+            "precision and recall, and distances mean little or are missing",
+            file=sys.stderr,
+        )
+    count = 10_000 if len(images.test) >= 1000 else 1000
+    generated = pixels(gan, count, seed=2)
+    judge = features.classifier_probabilities() if "classifier" in chosen else None
+    return evaluation.report(
+        chosen, images.test[:10_000], generated, images.name, probabilities=judge
+    )
+
+
+def print_scores(scores: dict[str, float]) -> None:
+    """The scores as aligned lines on stdout."""
+    for name, value in scores.items():
+        print(f"  {name:<32}{value:12.5g}")
