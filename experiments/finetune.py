@@ -55,7 +55,7 @@ def choose(count: int) -> tuple[str, str, int]:
     if count > 5000:
         recipe = "fine_tune"
     augment = "none" if count > 5000 else "diffaugment"
-    return recipe, augment, min(4000, max(300, 2 * count))
+    return recipe, augment, min(4000, max(1000, 2 * count))
 
 
 def main(argv):
