@@ -61,7 +61,13 @@ def choose(count: int) -> tuple[str, str, int]:
 def main(argv):
     """Migrate, fine-tune, evaluate, write models and pictures."""
     with console.quiet_tensorflow():
-        from gan_transfer import adversarial, cross_domain, pretrained, recipes
+        from gan_transfer import (
+            adversarial,
+            cross_domain,
+            pretrained,
+            recipes,
+            schedule,
+        )
         from gan_transfer.networks import presets
 
     about = pretrained.describe(generation.SOURCE.value)
@@ -95,7 +101,7 @@ def main(argv):
         )
         if recipe == "scratch":
             gan = adversarial.GAN(*networks, seed=flags.SEED.value)
-            phases = [recipes.Phase("scratch", 1.0, lambda: None)]
+            phases = [schedule.Phase("scratch", 1.0, lambda: None)]
         else:
             gan, copies = cross_domain.migrate(
                 source, *networks, recipe=recipe, seed=flags.SEED.value
@@ -112,7 +118,7 @@ def main(argv):
             f"{'no' if settings.augmentation is None else 'with'} augmentation, about "
             f"{_estimated_minutes(session):.1f} minutes -> {session.run.folder}"
         )
-        rows = recipes.train(
+        rows = schedule.train(
             gan,
             phases,
             lambda phase: settings.compile(gan, phase),

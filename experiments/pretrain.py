@@ -17,7 +17,7 @@ _DEFAULT_STEPS = 4000
 def main(argv):
     """Train, evaluate, write models and pictures."""
     with console.quiet_tensorflow():
-        from gan_transfer import adversarial, recipes
+        from gan_transfer import adversarial, schedule
         from gan_transfer.networks import presets
 
     model = generation.MODEL.value
@@ -45,14 +45,14 @@ def main(argv):
         gan = adversarial.GAN(*networks, seed=flags.SEED.value)
         description["latent_dim"] = gan.latent_dim
         steps = flags.STEPS.value or _DEFAULT_STEPS
-        phases = [recipes.Phase("pretrain", 1.0, lambda: None)]
+        phases = [schedule.Phase("pretrain", 1.0, lambda: None)]
         session = sessions.Session(argv[0], images, gan, description, steps, phases)
         print(
             f"{session.title}: {len(session.train):,} images "
             f"{images.size}x{images.size}x{images.channels}, "
             f"{session.epochs * session.epoch_steps:,} updates -> {session.run.folder}"
         )
-        rows = recipes.train(
+        rows = schedule.train(
             gan,
             phases,
             lambda phase: settings.compile(gan, phase),

@@ -18,6 +18,7 @@ from gan_transfer import (
     data,
     errors,
     recipes,
+    schedule,
     transfer,
 )
 
@@ -80,12 +81,12 @@ def migrate(
 def plan(
     gan: adversarial.GAN,
     copies: Copies,
-    phase: recipes.Phase,
+    phase: schedule.Phase,
     settings: recipes.Settings,
 ) -> str:
     """The printed plan of both networks in one phase (document B 3.2.1, step 2).
 
-    Sets the phase's flags; `recipes.train` sets them again.
+    Sets the phase's flags; `schedule.train` sets them again.
     """
     phase.prepare()
     rates = transfer.layerwise_rates(gan.generator, phase.rates)
@@ -150,7 +151,7 @@ def adapt(
         recipes.Settings(), augmentation=augmentation.Augmentation()
     )
     with tempfile.TemporaryDirectory() as temporary:
-        recipes.train(
+        schedule.train(
             gan,
             recipes.by_name(recipe)(gan, depth, batch_norm),
             lambda phase: settings.compile(gan, phase),

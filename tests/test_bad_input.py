@@ -9,7 +9,7 @@ from PIL import Image
 
 from experiments import finetune
 from experiments.support import generation
-from gan_transfer import adversarial, callbacks, recipes
+from gan_transfer import adversarial, callbacks, recipes, schedule
 from gan_transfer.networks import presets
 
 # --- flags: refused by absl, before TensorFlow is imported, status 1 -----------------
@@ -226,7 +226,7 @@ def test_damaged_and_killed_runs_are_no_source(refused, damaged, name, how, part
 def test_a_state_that_cannot_be_continued_is_refused_and_kept(refused, damaged, how):
     if how == "other":
         other = adversarial.GAN(*presets.build("dcgan", 16, 1, width=4, latent_dim=6))
-        recipes.Settings().compile(other, recipes.Phase("p", 1.0, lambda: None))
+        recipes.Settings().compile(other, schedule.Phase("p", 1.0, lambda: None))
         other.updates.assign(2)
         other.save_weights(damaged / callbacks.STATE)
     else:

@@ -86,7 +86,7 @@ def train_cell(
     """
     import keras
 
-    from gan_transfer import adversarial, cross_domain, pretrained, recipes
+    from gan_transfer import adversarial, cross_domain, pretrained, recipes, schedule
     from gan_transfer.networks import presets
 
     train, reference = _split(images, cell)
@@ -103,7 +103,7 @@ def train_cell(
     )
     if recipe == "scratch":
         gan = adversarial.GAN(*networks, seed=cell.seed)
-        phases = [recipes.Phase("scratch", 1.0, lambda: None)]
+        phases = [schedule.Phase("scratch", 1.0, lambda: None)]
     else:
         gan, _ = cross_domain.migrate(
             pretrained.load(source), *networks, recipe=recipe, seed=cell.seed
@@ -111,7 +111,7 @@ def train_cell(
         phases = recipes.by_name(recipe)(gan, depth, "adapt")
     folder.mkdir(parents=True, exist_ok=True)
     evaluations = generation.EVALUATIONS.value
-    rows = recipes.train(
+    rows = schedule.train(
         gan,
         phases,
         lambda phase: settings.compile(gan, phase),

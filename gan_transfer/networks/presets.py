@@ -24,7 +24,11 @@ def dcgan(
     latent_dim: int,
     norm: str = "none",
 ) -> Pair:
-    """Our default pair: G narrows to w filters, D widens from w (document B 3.1)."""
+    """Our default pair: G narrows to w filters, D widens from w (document B 3.1).
+
+    Raises:
+        InputError: a size that `convolutional.stage_filters` refuses.
+    """
     generator = convolutional.generator(
         size,
         channels,
@@ -117,6 +121,8 @@ def tensorflow_tutorial() -> Pair:
 
     Generator 100 -> 7x7x256 -> 128 -> 64 (28x28 after two stride-2 blocks), kernel 5,
     batch norm, LeakyReLU 0.3; discriminator 64-128, kernel 5, dropout 0.3.
+    There both networks step at once on one noise batch; `GAN` updates D first, and G on
+    fresh latents.
     """
     x = latents = keras.Input((100,), name="latents")
     x = layers.Dense(7 * 7 * 256, use_bias=False, name="stem_dense")(x)

@@ -12,6 +12,7 @@ from gan_transfer import (
     losses,
     recipes,
     regularization,
+    schedule,
 )
 from gan_transfer.networks import presets
 
@@ -218,7 +219,7 @@ def test_mixed_precision_trains_float32_weights(policy):
     keras.config.set_dtype_policy(policy)
     try:
         gan = make()
-        phase = recipes.Phase("all", 1.0, lambda: None)
+        phase = schedule.Phase("all", 1.0, lambda: None)
         recipes.Settings().compile(gan, phase)
     finally:
         keras.config.set_dtype_policy("float32")

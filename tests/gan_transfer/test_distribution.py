@@ -26,7 +26,7 @@ COMMON = """
     import tensorflow as tf
 
     from gan_transfer import adversarial, augmentation, callbacks, data, recipes
-    from gan_transfer import regularization
+    from gan_transfer import regularization, schedule
     from gan_transfer.networks import convolutional
 
     PIXELS = np.random.default_rng(0).integers(0, 256, (20, 16, 16, 1), dtype=np.uint8)
@@ -108,9 +108,9 @@ MIRRORED = """
         for epochs in parts:
             gan = build(two)
             with two.scope():
-                recipes.train(
+                schedule.train(
                     gan,
-                    [recipes.Phase("all", 1.0, lambda: None)],
+                    [schedule.Phase("all", 1.0, lambda: None)],
                     lambda phase: settings.compile(gan, phase),
                     lambda start: data.batches(PIXELS, 8, seed=1, start=start),
                     directory / folder,

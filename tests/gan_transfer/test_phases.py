@@ -14,6 +14,7 @@ from gan_transfer import (
     data,
     errors,
     recipes,
+    schedule,
 )
 from gan_transfer.networks import convolutional
 
@@ -114,7 +115,7 @@ class _Watch(keras.callbacks.Callback):
 
 def _run(directory, *, epochs=EPOCHS, extra=()):
     gan = _small_gan()
-    rows = recipes.train(
+    rows = schedule.train(
         gan,
         recipes.gradual_thaw(gan, 1, "adapt"),
         lambda phase: _settings().compile(gan, phase),

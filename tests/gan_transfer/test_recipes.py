@@ -14,6 +14,7 @@ from gan_transfer import (
     losses,
     recipes,
     regularization,
+    schedule,
     transfer,
 )
 from gan_transfer.networks import presets
@@ -227,7 +228,7 @@ def test_unknown_recipe_lists_the_recipes():
 def test_settings_compile_with_the_given_values():
     gan = adversarial.GAN(*_pair())
     anchors = {"generator": regularization.L2ToSource(0.1, {})}
-    phase = recipes.Phase(
+    phase = schedule.Phase(
         "all", 1.0, lambda: None, rates={"head_.*": 0.1}, anchors=anchors
     )
     settings = recipes.Settings(
@@ -270,7 +271,7 @@ def test_settings_compile_with_the_given_values():
 
 def test_settings_refuse_rates_that_match_nothing():
     gan = adversarial.GAN(*_pair())
-    phase = recipes.Phase("typo", 1.0, lambda: None, rates={"haed_.*": 0.1})
+    phase = schedule.Phase("typo", 1.0, lambda: None, rates={"haed_.*": 0.1})
     with pytest.raises(errors.InputError, match="'haed_"):
         recipes.Settings().compile(gan, phase)
 
@@ -280,7 +281,7 @@ def test_settings_scale_the_loss_in_float16():
     keras.config.set_dtype_policy("mixed_float16")
     try:
         gan = adversarial.GAN(*_pair("sngan"))
-        phase = recipes.Phase("all", 1.0, lambda: None, rates={"head_.*": 0.1})
+        phase = schedule.Phase("all", 1.0, lambda: None, rates={"head_.*": 0.1})
         recipes.Settings().compile(gan, phase)
         logs = gan.train_step(tf.constant(data.to_float(_pixels(16, count=3))))
     finally:

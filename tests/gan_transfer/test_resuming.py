@@ -15,13 +15,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gan_transfer import adversarial, augmentation, callbacks, data, errors, recipes
+from gan_transfer import (
+    adversarial,
+    augmentation,
+    callbacks,
+    data,
+    errors,
+    recipes,
+    schedule,
+)
 from gan_transfer.networks import convolutional, fully_connected, presets
 
 # Input pipelines are traced also where steps run eagerly.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:Even though the .tf.config:UserWarning",
-)
+pytestmark = pytest.mark.filterwarnings("ignore:Even though the .tf.config:UserWarning")
 PIXELS = np.random.default_rng(0).integers(0, 256, (10, 16, 16, 1), dtype=np.uint8)
 SMALL = PIXELS[:, :4, :6]
 EPOCHS, STEPS, BATCH = 4, 2, 4
@@ -69,8 +75,8 @@ def train(directory, phases=None, epochs=EPOCHS, start=0, build=make_small, **op
     steps, extra = options.get("steps", STEPS), options.get("extra", ())
     keras.utils.set_random_seed(start)
     gan, pixels = build(), PIXELS if build is make else SMALL
-    phases = phases(gan) if phases else [recipes.Phase("all", 1.0, lambda: None)]
-    rows = recipes.train(
+    phases = phases(gan) if phases else [schedule.Phase("all", 1.0, lambda: None)]
+    rows = schedule.train(
         gan,
         phases,
         lambda phase: SETTINGS.compile(gan, phase),
@@ -156,8 +162,8 @@ def test_a_run_resumes_before_at_and_after_a_change_of_phase(tmp_path, eager, sh
         layer = gan.discriminator.layers[-1]
         assert layer.weights
         return [
-            recipes.Phase("one", share, lambda: setattr(layer, "trainable", False)),
-            recipes.Phase("two", 1 - share, lambda: setattr(layer, "trainable", True)),
+            schedule.Phase("one", share, lambda: setattr(layer, "trainable", False)),
+            schedule.Phase("two", 1 - share, lambda: setattr(layer, "trainable", True)),
         ]
 
     gan, _, _ = resume(tmp_path, phases=phases)
@@ -232,7 +238,7 @@ def test_a_run_of_other_length_is_refused(tmp_path, eager, epochs, steps):
 
 
 def test_more_phases_than_epochs_are_refused(tmp_path):
-    phase = recipes.Phase("half", 0.5, lambda: None)
+    phase = schedule.Phase("half", 0.5, lambda: None)
     with pytest.raises(errors.InputError, match="2 phases"):
         train(tmp_path, lambda gan: [phase, phase], epochs=1)
 
@@ -244,7 +250,7 @@ SCRIPT = """
     import keras
     import numpy as np
 
-    from gan_transfer import adversarial, augmentation, data, recipes
+    from gan_transfer import adversarial, augmentation, data, recipes, schedule
     from gan_transfer.networks import convolutional, presets
 
     pixels = np.random.default_rng(0).integers(0, 256, (10, 16, 16, 1), dtype=np.uint8)
@@ -252,11 +258,8 @@ SCRIPT = """
     generator, _ = presets.build("dcgan", 16, 1, width=2, latent_dim=4)
     discriminator = convolutional.discriminator(16, 1, filters=(2, 4), dropout=0.3)
     gan = adversarial.GAN(generator, discriminator, seed=3)
-    settings = recipes.Settings(
-        augmentation=augmentation.Augmentation(
-            probability=0.5, target=0.6, ramp_images=100
-        )
-    )
+    ada = augmentation.Augmentation(probability=0.5, target=0.6, ramp_images=100)
+    settings = recipes.Settings(augmentation=ada)
 
 
     def watch(epoch, logs):
@@ -265,9 +268,9 @@ SCRIPT = """
 
 
     watcher = keras.callbacks.LambdaCallback(on_epoch_end=watch)
-    recipes.train(
+    schedule.train(
         gan,
-        [recipes.Phase("all", 1.0, lambda: None)],
+        [schedule.Phase("all", 1.0, lambda: None)],
         lambda phase: settings.compile(gan, phase),
         lambda start: data.batches(pixels, 4, seed=1, start=start),
         pathlib.Path(sys.argv[1]),
@@ -310,8 +313,7 @@ def test_kill_nine_at_random_moments(tmp_path):
         process.stdout.close()
         saved = callbacks.saved_updates(directory)
         print(json.dumps({"attempt": attempt, "after": line, "delay": delay}), saved)
-        assert saved % 5 == 0
-        assert saved >= reached
+        assert saved % 5 == 0 and saved >= reached
         reached = saved
     assert 0 < reached < 60
     assert start(script, directory).communicate()[0].endswith("epoch 11\nend\n")

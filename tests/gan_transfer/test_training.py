@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gan_transfer import adversarial, augmentation, data, recipes, training
+from gan_transfer import adversarial, augmentation, data, recipes, schedule, training
 from gan_transfer.networks import convolutional, presets
 
 # Input pipelines are traced also where steps run eagerly.
@@ -59,7 +59,7 @@ def test_training_without_compile_is_an_error():
 
 def test_flags_changed_after_compile_are_an_error(eager):
     gan = make()
-    SETTINGS.compile(gan, recipes.Phase("all", 1.0, lambda: None))
+    SETTINGS.compile(gan, schedule.Phase("all", 1.0, lambda: None))
     batches = data.batches(PIXELS, BATCH)
     gan.fit(batches, steps_per_epoch=1, shuffle=False, verbose=0)
     gan.discriminator.get_layer("block1_conv").trainable = False
@@ -68,7 +68,7 @@ def test_flags_changed_after_compile_are_an_error(eager):
     with pytest.raises(RuntimeError, match="block1_conv.*compile"):
         gan.train_step(tf.zeros([4, 16, 16, 1]))
     frozen = gan.discriminator.get_layer("block1_conv").get_weights()
-    SETTINGS.compile(gan, recipes.Phase("all", 1.0, lambda: None))
+    SETTINGS.compile(gan, schedule.Phase("all", 1.0, lambda: None))
     assert int(gan.discriminator_optimizer.iterations) == 0
     gan.fit(batches, steps_per_epoch=1, shuffle=False, verbose=0)
     assert int(gan.discriminator_optimizer.iterations) == 1
@@ -80,7 +80,7 @@ def test_flags_changed_after_compile_are_an_error(eager):
 
 def test_a_flag_of_a_single_weight_counts_too():
     gan = make()
-    SETTINGS.compile(gan, recipes.Phase("all", 1.0, lambda: None))
+    SETTINGS.compile(gan, schedule.Phase("all", 1.0, lambda: None))
     gan.generator.get_layer("stem_bn").gamma.trainable = False
     with pytest.raises(RuntimeError, match="gamma"):
         gan.check_flags()
@@ -89,7 +89,7 @@ def test_a_flag_of_a_single_weight_counts_too():
 def test_compiling_again_gives_fresh_optimizers(eager):
     gan = make()
     for _ in range(2):
-        SETTINGS.compile(gan, recipes.Phase("all", 1.0, lambda: None))
+        SETTINGS.compile(gan, schedule.Phase("all", 1.0, lambda: None))
         for optimizer in (gan.generator_optimizer, gan.discriminator_optimizer):
             assert int(optimizer.iterations) == 0
             assert all(not np.any(v.numpy()) for v in optimizer.variables[2:])

@@ -1,0 +1,104 @@
+"""Training in phases of fixed flags, resumable (documents A 3.1, E 2(4)).
+
+`compile` fixes the trainable flags, so each phase sets them, compiles with fresh
+optimizers and runs `fit`; the full state is saved after every epoch.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from gan_transfer import callbacks, errors, regularization, training
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """One stretch of training with fixed flags (document A 3.1).
+
+    Attributes:
+        name: for the log.
+        share: part of the steps, in (0, 1]; a recipe's shares sum to 1.
+        prepare: sets the flags; called right before `compile`.
+        rates: learning-rate rules of the generator, layer pattern -> multiplier.
+        anchors: L2 to the source per network.
+    """
+
+    name: str
+    share: float
+    prepare: Callable[[], None]
+    rates: dict[str, float] = dataclasses.field(default_factory=dict)
+    anchors: dict[str, regularization.L2ToSource] = dataclasses.field(
+        default_factory=dict
+    )
+
+
+def train(
+    model: training.Procedure,
+    phases: list[Phase],
+    compile_phase: Callable[[Phase], None],
+    batches: Callable[[int], tf.data.Dataset],
+    directory: pathlib.Path,
+    *,
+    epochs: int,
+    epoch_steps: int,
+    images_per_step: int,
+    monitor: str | None = None,
+    extra: tuple[keras.callbacks.Callback, ...] = (),
+    verbose: int | str = "auto",
+) -> list[dict]:
+    """`fit` phase by phase, continuing where a run was killed (document A 3.1).
+
+    Args:
+        model: the procedure to train.
+        phases: of a recipe.
+        compile_phase: compiles `model` with fresh optimizers, after `prepare`.
+        batches: number of the first update -> endless data set from there on.
+        directory: the run directory: state, history and best weights go there.
+        epochs: evaluations of the whole run; phases begin at an epoch's start.
+        epoch_steps: updates per epoch of `fit`.
+        images_per_step: real images one update looks at.
+        monitor: name of the measure that chooses the best generator, or None.
+        extra: callbacks run before the history is written; they may add to the logs.
+        verbose: of `fit`.
+
+    Returns:
+        The history's rows.
+
+    Raises:
+        InputError: fewer epochs than phases, or a saved state of another run.
+    """
+    if epochs < len(phases):
+        raise errors.InputError(
+            f"{len(phases)} phases need as many evaluations or more, got {epochs}"
+        )
+    saved, odd = divmod(callbacks.saved_updates(directory), epoch_steps)
+    if odd or saved > epochs:
+        raise errors.InputError(
+            f"{directory} holds a run of other length ({saved * epoch_steps + odd} "
+            f"updates, asked for {epochs} times {epoch_steps}); use another directory"
+        )
+    rows, first, share = [], 0, 0.0
+    for number, phase in enumerate(phases):
+        share += phase.share
+        last = epochs if number == len(phases) - 1 else round(share * epochs)
+        if saved <= last:
+            phase.prepare()
+            compile_phase(phase)
+            if first < saved:
+                rows = callbacks.restore(model, directory)
+            done = int(model.updates.numpy())
+            watchers = callbacks.watchers(directory, rows, images_per_step, monitor)
+            model.fit(
+                batches(done),
+                initial_epoch=done // epoch_steps,
+                epochs=last,
+                steps_per_epoch=epoch_steps,
+                callbacks=[callbacks.FiniteGuard(), *extra, *watchers],
+                shuffle=False,
+                verbose=verbose,
+            )
+        first = last
+    return rows
