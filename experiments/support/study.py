@@ -228,7 +228,8 @@ def report(directory, results: list[dict], target: str, source: str) -> list[str
         figures.curves(
             directory.path(f"distance_{count}.png"),
             series,
-            f"{source} -> {target}, {count:,} images: mean and range of {seeds} seeds",
+            f"{source} -> {target}, {count:,} images: "
+            + (f"mean and range of {seeds} seeds" if seeds > 1 else "one seed"),
             "images shown",
             measures[0],
             log=True,
@@ -264,7 +265,9 @@ def _verdict(curves: dict, count: int, shown: list, measure: str) -> str:
         speed = "no transfer method reaches the best of scratch+augmentation"
     ends, scratch = transfers[best][-1], means["scratch"][-1]
     # Unbiased kernel distances may be negative: then a ratio says nothing.
-    gain = f"{1 - ends / scratch:.0%} below" if min(ends, scratch) > 0 else "against"
+    gain = "against"
+    if min(ends, scratch) > 0:
+        gain = f"{abs(1 - ends / scratch):.0%} {'below' if ends < scratch else 'above'}"
     return (
         f"{count:,} images: {speed}; the best transfer, {best}, ends at {measure} "
         f"{ends:.4g}, {gain} plain scratch at {scratch:.4g} (scratch+augmentation "
