@@ -25,7 +25,6 @@ def sample_grid(
     title: str,
     *,
     columns: int = 8,
-    row_labels: Sequence[str] | None = None,
     reference: np.ndarray | None = None,
     reference_title: str = "real images",
 ) -> None:
@@ -36,22 +35,13 @@ def sample_grid(
         images: uint8 [N, H, W, C], C 1 or 3.
         title: what the picture shows: model, data, step; long ones are wrapped.
         columns: images in a row, of each of the two grids.
-        row_labels: one text for each row of `images`, written left of it.
         reference: uint8 [M, H', W', C'], the images to compare with.
         reference_title: what `reference` is.
 
     Raises:
-        errors.InputError: images of another type or shape, or labels that do not
-            match the rows.
+        errors.InputError: images of another type or shape.
     """
     grid = sheet.tile(images, columns)
-    if row_labels is not None:
-        rows = -(-len(images) // columns)
-        if len(row_labels) != rows:
-            raise errors.InputError(
-                f"{path}: {len(row_labels)} row labels for {rows} rows; give one each"
-            )
-        grid = sheet.with_labels(grid, row_labels)
     if reference is not None:
         beside = sheet.stack(
             [

@@ -65,20 +65,13 @@ def test_sample_grid_holds_images_reference_labels_and_title(tmp_path):
         images(4, 64, 48),
         "A title that is long enough to be broken into several lines of the sheet",
         columns=2,
-        row_labels=["a", "b"],
         reference=images(6, 64, 48, 3),
     )
     picture = np.asarray(Image.open(path))
     top, left = position(picture, grid)
     assert position(picture, real) == (top, left + grid.shape[1] + 32)
-    assert (picture[top : top + 130, : left - 8] < 200).any()  # the labels
     assert (picture[:30] < 100).any()  # the title
     assert os.listdir(tmp_path) == ["grid.png"]
-
-
-def test_sample_grid_refuses_labels_that_do_not_match_the_rows(tmp_path):
-    with pytest.raises(errors.InputError, match="1 row labels for 2 rows"):
-        figures.sample_grid(tmp_path / "a", images(4), "t", columns=2, row_labels=["a"])
 
 
 def test_pairs_puts_rows_of_other_sizes_under_each_other(tmp_path):
