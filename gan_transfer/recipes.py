@@ -11,17 +11,8 @@ from collections.abc import Callable
 
 import keras
 
-from gan_transfer import (
-    adversarial,
-    errors,
-    losses,
-    regularization,
-    schedule,
-    transfer,
-)
-from gan_transfer import (
-    augmentation as augmentations,
-)
+from gan_transfer import adversarial, errors, losses, regularization, schedule, transfer
+from gan_transfer import augmentation as augmentations
 
 
 def _all_trainable(gan: adversarial.GAN) -> None:
