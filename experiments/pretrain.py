@@ -42,6 +42,7 @@ def main(argv):
             width=generation.WIDTH.value,
             latent_dim=generation.LATENT_DIM.value,
         )
+        generation.check_layer_flags(model)
         gan = adversarial.GAN(*networks, seed=flags.SEED.value)
         description["latent_dim"] = gan.latent_dim
         steps = flags.STEPS.value or _DEFAULT_STEPS

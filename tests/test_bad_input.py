@@ -89,6 +89,10 @@ def test_models_and_recipes_that_flags_list_are_those_there_are():
             ["--size=64 does not fit --model=document_a_mnist, which is for 28"],
         ),
         (
+            "--dataset={m}/grey.npz --model=document_a_mnist --width=8",
+            ["--width has no effect on --model=document_a_mnist", "--model=dcgan"],
+        ),
+        (
             "--dataset={m}/grey.npz --model=tensorflow_tutorial --channels=3",
             ["--channels=3 does not fit --model=tensorflow_tutorial"],
         ),

@@ -282,3 +282,19 @@ def wanted_format(model: str) -> tuple[int | None, int | None]:
                 f"--{name}={asked} does not fit --model={model}, which is for {fixed}"
             )
     return size or flags.SIZE.value, channels or flags.CHANNELS.value
+
+
+def check_layer_flags(model: str) -> None:
+    """Refuse layer sizes for a preset whose own are fixed.
+
+    Raises:
+        InputError: `--width` or `--latent_dim` with one of the documents' networks.
+    """
+    from gan_transfer.networks import presets
+
+    for holder in (WIDTH, LATENT_DIM):
+        if presets.image_format(model) != (None, None) and holder.present:
+            raise errors.InputError(
+                f"--{holder.name} has no effect on --model={model}, whose layer sizes "
+                "are fixed; leave it out, or use --model=dcgan"
+            )
