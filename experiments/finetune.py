@@ -2,8 +2,10 @@
 
 --source is a shipped model (mnist, fashion_mnist, emoji64) or a run directory and
 --dataset a name, a file or a folder of pictures. Steps, recipe and augmentation are
-chosen by the number of images where they are not given. Run it again to continue where
-it was stopped.
+chosen by the number of images where they are not given. --recipe is one of auto (the
+default), scratch (copies nothing: the control), fine_tune, freeze_discriminator,
+freeze_generator, scale_shift, new_head, gradual_thaw, l2_to_source, latent_head. Run it
+again to continue where it was stopped.
 
 Example, for a folder of 200 pictures of your own:
     python -m experiments.finetune --source=emoji64 --dataset=my_pictures
@@ -16,22 +18,9 @@ from absl import flags as absl_flags
 from experiments.support import console, figures, flags, generation, judging
 from experiments.support import session as sessions
 
-_RECIPE = absl_flags.DEFINE_enum(
-    "recipe",
-    "auto",
-    [
-        "auto",
-        "scratch",
-        "fine_tune",
-        "freeze_discriminator",
-        "freeze_generator",
-        "scale_shift",
-        "new_head",
-        "gradual_thaw",
-        "l2_to_source",
-        "latent_head",
-    ],
-    "how to fine-tune; scratch copies nothing and is the control",
+RECIPES = (
+    "auto scratch fine_tune freeze_discriminator freeze_generator scale_shift new_head "
+    "gradual_thaw l2_to_source latent_head".split()
 )
 _BATCH_NORM = absl_flags.DEFINE_enum(
     "batch_norm",
@@ -40,6 +29,7 @@ _BATCH_NORM = absl_flags.DEFINE_enum(
     "statistics of frozen batch norms: kept and used, or collected further",
 )
 flags.adopt(
+    flags.RECIPE,
     *generation.TRAINING_FLAGS,
     flags.SIZE,
     flags.CHANNELS,
@@ -60,6 +50,8 @@ def choose(count: int) -> tuple[str, str, int]:
 
 def main(argv):
     """Migrate, fine-tune, evaluate, write models and pictures."""
+    flags.one_of(flags.LOSS, generation.LOSSES)
+    asked = flags.one_of(flags.RECIPE, RECIPES)
     with console.quiet_tensorflow():
         from gan_transfer import (
             adversarial,
@@ -74,8 +66,8 @@ def main(argv):
     size = flags.SIZE.value or about["size"]
     images = generation.load_images(size, flags.CHANNELS.value or about["channels"])
     recipe, augment, steps = choose(len(images.train))
-    if _RECIPE.value != "auto":
-        recipe = _RECIPE.value
+    if asked != "auto":
+        recipe = asked
     settings = generation.settings(augment)
     steps = flags.STEPS.value or steps
     classes = generation.classes(images)

@@ -1,6 +1,9 @@
 """Train a GAN from scratch and evaluate it (documents A 3.2(1), B 3.1.3, C 3.2).
 
-Run it again to continue where it was stopped.
+--model is dcgan (the default), sngan, document_a_mnist, document_b_256, document_c_64,
+document_e_mnist or tensorflow_tutorial; --loss is non_saturating (the default),
+minimax, least_squares, wasserstein, hinge or relativistic. Run it again to continue
+where it was stopped.
 
 Example:
     python -m experiments.pretrain --flagfile=experiments/flags/pretrain/mnist.flags
@@ -16,11 +19,12 @@ _DEFAULT_STEPS = 4000
 
 def main(argv):
     """Train, evaluate, write models and pictures."""
+    model = flags.one_of(flags.MODEL, generation.MODELS)
+    flags.one_of(flags.LOSS, generation.LOSSES)
     with console.quiet_tensorflow():
         from gan_transfer import adversarial, schedule
         from gan_transfer.networks import presets
 
-    model = generation.MODEL.value
     images = generation.load_images(*generation.wanted_format(model))
     settings = generation.settings()
     classes = generation.classes(images)

@@ -9,18 +9,12 @@ Example:
 
 import json
 
-from absl import flags as absl_flags
-
 from experiments.support import console, flags, generation, judging, run, study
 
-_COUNTS = absl_flags.DEFINE_list(
-    "counts", ["100", "1000"], "numbers of target images, separated by commas"
-)
-_METHODS = absl_flags.DEFINE_list(
-    "methods", list(study.METHODS), "rows of the table, separated by commas"
-)
-_SEEDS = absl_flags.DEFINE_integer("seeds", 3, "repetitions, with seeds 0, 1, ...", 1)
 flags.adopt(
+    flags.COUNTS,
+    flags.METHODS,
+    flags.SEEDS,
     flags.DATASET,
     flags.DATA_DIR,
     flags.OUT_DIR,
@@ -28,12 +22,12 @@ flags.adopt(
     flags.STEPS,
     flags.BATCH_SIZE,
     flags.VERBOSE,
-    generation.EVALUATIONS,
+    flags.EVALUATIONS,
     generation.SOURCE,
     generation.DEPTH,
     generation.BACKBONE,
 )
-_DEFAULT_STEPS = 2000
+_DEFAULT_STEPS, _DEFAULT_COUNTS = 2000, ["100", "1000"]
 
 
 def main(argv):
@@ -41,7 +35,8 @@ def main(argv):
     with console.quiet_tensorflow():
         from gan_transfer import data, pretrained, transfer
 
-    study.check_methods(_METHODS.value)
+    methods = flags.given(flags.METHODS, list(study.METHODS))
+    study.check_methods(methods)
     about = pretrained.describe(generation.SOURCE.value)
     # On a copy, and now: a depth that cannot be must not show after hours.
     transfer.freeze_to_depth(
@@ -55,15 +50,15 @@ def main(argv):
         size=about["size"],
         channels=about["channels"],
     )
-    counts = study.check_counts(_COUNTS.value, images)
+    counts = study.check_counts(flags.given(flags.COUNTS, _DEFAULT_COUNTS), images)
     extractors = judging.extractors(images.train)
     directory = run.RunDirectory.open(
         flags.OUT_DIR.value, flags.configuration(argv[0]), flags.OVERWRITE.value
     )
     results = []
-    for seed in range(_SEEDS.value):
+    for seed in range(flags.SEEDS.value):
         for count in counts:
-            for method in _METHODS.value:
+            for method in methods:
                 cell = study.Cell(method, count, seed)
                 folder = directory.path("cells") / cell.name
                 if not (folder / study.DONE).exists():

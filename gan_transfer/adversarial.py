@@ -141,7 +141,7 @@ class GAN(training.Procedure):
         ):
             d_logs = self.update_discriminator(real, real_labels, number)
         g_loss = self.update_generator(real, real_labels)
-        self.update_average()
+        self.move_average(self.generator, self.averaged_generator, self.averaging)
         self.updates.assign_add(1)
         return self.logs(g_loss=g_loss, **d_logs)
 
@@ -237,18 +237,10 @@ class GAN(training.Procedure):
             self.augmentation.adapted(self.augment_probability, real_scores, shown)
         )
 
-    def update_average(self) -> None:
-        """Move the averaged generator: W' = d W' + (1 - d) W, batch norm included.
-
-        Weights of frozen layers are left out: they stay equal bit for bit.
-        """
-        t = tf.cast(self.updates, tf.float32)
-        decay = tf.minimum(self.averaging, (1.0 + t) / (10.0 + t))
-        networks = (self.generator.layers, self.averaged_generator.layers)
-        for layer, averaged in zip(*networks, strict=True):
-            if layer.trainable:
-                for value, average in zip(layer.weights, averaged.weights, strict=True):
-                    average.assign(value + decay * (average - value))
+    @property
+    def result(self) -> keras.Model:
+        """The averaged generator: what is kept of a run."""
+        return self.averaged_generator
 
     def generate(
         self,

@@ -125,7 +125,7 @@ def _number(text: str) -> float:
 
 
 class BestSoFar(keras.callbacks.Callback):
-    """Keep the averaged generator of the lowest `monitor` (document A 3.1, step 3).
+    """Keep the model's `result` of the lowest `monitor` (document A 3.1, step 3).
 
     The measure must come from a validation part of the training data.
 
@@ -147,7 +147,7 @@ class BestSoFar(keras.callbacks.Callback):
         value = float(logs[self.monitor])
         if value < self.best:
             self.best = value
-            _save_weights(self.model.averaged_generator, self.path)
+            _save_weights(self.model.result, self.path)
 
 
 class FiniteGuard(keras.callbacks.Callback):
@@ -190,7 +190,7 @@ def watchers(
         directory: the run directory.
         rows: history so far, cut back to the state; new rows are appended to it.
         images_per_step: real images one update looks at.
-        monitor: measure that chooses the best generator, or None.
+        monitor: measure that chooses the best state, or None.
     """
     pathlib.Path(directory).mkdir(parents=True, exist_ok=True)
     best = [] if monitor is None else [BestSoFar(directory, monitor, rows)]

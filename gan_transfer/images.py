@@ -4,24 +4,17 @@ Everything here speaks uint8 `[H, W, C]` with C = 1 (grey) or 3 (colour); scalin
 the ranges of the networks is the business of `gan_transfer.data`.
 """
 
-import contextlib
 import os
 import pathlib
-import warnings
-from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from gan_transfer import errors
+from gan_transfer import errors, picture_files
 
-EXTENSIONS = ("png", "jpg", "jpeg", "bmp", "gif", "webp", "tif", "tiff")
 MIN_SIDE = 8
-MAX_PIXELS = 100_000_000
 MAX_DEFAULT_SIDE = 256
 
-# A fixed list, since Pillow would otherwise hand PostScript to Ghostscript.
-_FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "WEBP", "TIFF")
 _GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L")
 
 
@@ -33,7 +26,7 @@ def read(path: str | os.PathLike, channels: int) -> np.ndarray:
     frame is read.
 
     Args:
-      path: a picture in one of the formats of `EXTENSIONS`.
+      path: a picture in one of the formats of `picture_files.EXTENSIONS`.
       channels: 1 or 3.
 
     Returns:
@@ -41,10 +34,10 @@ def read(path: str | os.PathLike, channels: int) -> np.ndarray:
 
     Raises:
       errors.InputError: the file is missing, broken, no picture, of a kind that has no
-        8-bit meaning (float, CIE Lab), or has over `MAX_PIXELS` pixels.
+        8-bit meaning (float, CIE Lab), or has over `picture_files.MAX_PIXELS` pixels.
     """
-    with _opening(path) as picture:
-        pixels = _to_array(ImageOps.exif_transpose(picture), path)
+    with picture_files.opening(path) as stream:
+        pixels = _to_array(ImageOps.exif_transpose(picture_files.decode(stream)), path)
     return convert_channels(pixels, channels)
 
 
@@ -57,7 +50,8 @@ def probe(path: str | os.PathLike) -> tuple[int, int]:
     Raises:
       errors.InputError: as for `read`, as far as the header tells.
     """
-    with _opening(path) as picture:
+    with picture_files.opening(path) as stream:
+        picture = picture_files.decode(stream)
         return min(picture.size), 1 if picture.mode in _GREY_MODES else 3
 
 
@@ -134,8 +128,8 @@ def fit_square(image: np.ndarray, size: int) -> np.ndarray:
 def list_folder(folder: str | os.PathLike) -> list[pathlib.Path]:
     """Lists the pictures of a folder and of its direct sub-folders (document A 3.2).
 
-    Names that begin with a dot, and files without one of the `EXTENSIONS` in lower or
-    upper case, are passed over.
+    Names that begin with a dot, and files without one of the extensions of
+    `picture_files.EXTENSIONS` in lower or upper case, are passed over.
 
     Returns:
       Sorted paths, at least one.
@@ -149,13 +143,13 @@ def list_folder(folder: str | os.PathLike) -> list[pathlib.Path]:
     found = [
         path
         for path in (*folder.glob("*"), *folder.glob("*/*"))
-        if path.suffix.lower().lstrip(".") in EXTENSIONS
+        if path.suffix.lower().lstrip(".") in picture_files.EXTENSIONS
         and path.is_file()
         and not any(p.startswith(".") for p in path.relative_to(folder).parts)
     ]
     if not found:
         raise errors.InputError(
-            f"{folder}: holds no pictures ({', '.join(EXTENSIONS)}), "
+            f"{folder}: holds no pictures ({', '.join(picture_files.EXTENSIONS)}), "
             "neither itself nor in its direct sub-folders"
         )
     return sorted(found)
@@ -231,52 +225,8 @@ def write_png(path: str | os.PathLike, image: np.ndarray) -> None:
             f"{path}: cannot write {image.dtype} {list(image.shape)} as a PNG; "
             "it takes uint8 [H, W, 1] or [H, W, 3]"
         )
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with picture_files.replacing(path) as temporary:
         _to_picture(image).save(temporary, format="PNG")
-        os.replace(temporary, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise errors.InputError(
-            f"{path}: cannot be written ({error.strerror or error}); "
-            "choose an existing folder that is writable"
-        ) from error
-
-
-@contextlib.contextmanager
-def _opening(path: str | os.PathLike) -> Iterator[Image.Image]:
-    """Opens a picture; whatever goes wrong inside becomes an InputError."""
-    try:
-        with warnings.catch_warnings():
-            # Pillow warns below our own limit, which the next lines apply.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with (
-                open(path, "rb") as stream,
-                Image.open(stream, formats=_FORMATS) as picture,
-            ):
-                if picture.width * picture.height > MAX_PIXELS:
-                    raise Image.DecompressionBombError("over 100 megapixels")
-                yield picture
-    except errors.InputError:
-        raise
-    except FileNotFoundError as error:
-        raise errors.InputError(f"{path}: no such picture file") from error
-    except Image.UnidentifiedImageError as error:
-        raise errors.InputError(
-            f"{path}: not a picture, or of no known kind; "
-            f"use one of {', '.join(EXTENSIONS)}"
-        ) from error
-    except Image.DecompressionBombError as error:
-        raise errors.InputError(
-            f"{path}: has over {MAX_PIXELS // 10**6} megapixels; shrink it first"
-        ) from error
-    # Damaged files make the decoders raise nearly anything, not only OSError.
-    except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise errors.InputError(
-            f"{path}: broken picture ({reason}); replace or remove it"
-        ) from error
 
 
 def _to_array(picture: Image.Image, path: str | os.PathLike) -> np.ndarray:

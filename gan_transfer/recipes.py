@@ -1,6 +1,6 @@
 """The named ways to fine-tune, a few lines each (documents A 3.2(2), A 3.3(2)).
 
-A recipe takes the target GAN (weights already copied) and returns the phases to train
+A recipe takes the target model (weights already copied) and returns the phases to train
 through (`schedule.train`). All take `depth`, the stages to freeze, and `batch_norm`,
 the policy of `transfer.freeze`; those that freeze by other rules ignore them.
 """
@@ -11,12 +11,20 @@ from collections.abc import Callable
 
 import keras
 
-from gan_transfer import adversarial, errors, losses, regularization, schedule, transfer
+from gan_transfer import (
+    adversarial,
+    errors,
+    losses,
+    regularization,
+    schedule,
+    training,
+    transfer,
+)
 from gan_transfer import augmentation as augmentations
 
 
-def _all_trainable(gan: adversarial.GAN) -> None:
-    for network in gan.networks().values():
+def _all_trainable(model: training.Procedure) -> None:
+    for network in model.networks().values():
         transfer.unfreeze(network, ".*")
 
 
@@ -30,10 +38,10 @@ def _freeze_image_end(gan, batch_norm: str, *, generator=0, discriminator=0) -> 
 
 
 def fine_tune(
-    gan: adversarial.GAN, depth: int, batch_norm: str
+    model: training.Procedure, depth: int, batch_norm: str
 ) -> list[schedule.Phase]:
     """Train everything from the source's weights: TransferGAN (document A 3.2(2))."""
-    return [schedule.Phase("fine_tune", 1.0, lambda: _all_trainable(gan))]
+    return [schedule.Phase("fine_tune", 1.0, lambda: _all_trainable(model))]
 
 
 def freeze_discriminator(
@@ -142,6 +150,39 @@ def latent_head(
     return [schedule.Phase("latent_head", 1.0, prepare)]
 
 
+def head_only(
+    model: training.Procedure, depth: int, batch_norm: str
+) -> list[schedule.Phase]:
+    """Train the last stage of a restorer, all else stays (document A 3.3(2))."""
+
+    def prepare():
+        network = model.networks()["network"]
+        transfer.freeze(network, ".*", batch_norm=batch_norm)
+        transfer.unfreeze(network, "head_.*")
+
+    return [schedule.Phase("head_only", 1.0, prepare)]
+
+
+def gains(
+    model: training.Procedure, depth: int, batch_norm: str
+) -> list[schedule.Phase]:
+    """Train one factor per channel of a frozen restorer (document A 3.3(2)).
+
+    The network must come from `restoration.networks.with_gains`. Source: Mohan et al.,
+    "Adaptive Denoising via GainTuning", 2021.
+
+    Raises:
+        InputError: the network has no gains.
+    """
+
+    def prepare():
+        network = model.networks()["network"]
+        transfer.freeze(network, ".*", batch_norm=batch_norm)
+        transfer.unfreeze(network, ".*_gain")
+
+    return [schedule.Phase("gains", 1.0, prepare)]
+
+
 def with_latent_head(generator: keras.Model) -> keras.Model:
     """The generator behind a linear map of its latents, identity at first (A 3.2(2)).
 
@@ -174,6 +215,12 @@ RECIPES = {
         l2_to_source,
         latent_head,
     )
+}
+
+
+# Of a restorer; `fine_tune` trains everything there too.
+RESTORATION_RECIPES = {
+    recipe.__name__: recipe for recipe in (head_only, gains, fine_tune)
 }
 
 

@@ -60,7 +60,7 @@ def train(
         epochs: evaluations of the whole run; phases begin at an epoch's start.
         epoch_steps: updates per epoch of `fit`.
         images_per_step: real images one update looks at.
-        monitor: name of the measure that chooses the best generator, or None.
+        monitor: name of the measure that chooses the best state, or None.
         extra: callbacks run before the history is written; they may add to the logs.
         verbose: of `fit`.
 

@@ -44,6 +44,26 @@ class Procedure(keras.Model):
         """The trained networks by attribute name; subclasses say which."""
         raise NotImplementedError
 
+    @property
+    def result(self) -> keras.Model:
+        """The network that a run is for, whose best state is kept; subclasses say."""
+        raise NotImplementedError
+
+    def move_average(
+        self, network: keras.Model, averaged: keras.Model, averaging: float
+    ) -> None:
+        """Move an averaged network: W' = d W' + (1 - d) W, batch norm included.
+
+        d = min(averaging, (1 + t) / (10 + t)) with t = `updates`. Weights of frozen
+        layers are left out: they stay equal bit for bit.
+        """
+        t = tf.cast(self.updates, tf.float32)
+        decay = tf.minimum(averaging, (1.0 + t) / (10.0 + t))
+        for layer, other in zip(network.layers, averaged.layers, strict=True):
+            if layer.trainable:
+                for value, average in zip(layer.weights, other.weights, strict=True):
+                    average.assign(value + decay * (average - value))
+
     def fix_flags(self) -> None:
         """Remember the trainable flags that `compile` saw (document A 3.1).
 

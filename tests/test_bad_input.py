@@ -4,12 +4,11 @@ import importlib.util
 
 import numpy as np
 import pytest
-from absl import flags as absl_flags
 from PIL import Image
 
-from experiments import finetune
+from experiments import finetune, finetune_restorer
 from experiments.support import generation
-from gan_transfer import adversarial, callbacks, recipes, schedule
+from gan_transfer import adversarial, callbacks, losses, recipes, schedule
 from gan_transfer.networks import presets
 
 # --- flags: refused by absl, before TensorFlow is imported, status 1 -----------------
@@ -54,13 +53,12 @@ def test_wrong_flags_end_with_status_1(
     assert contents(tmp_path) == {}
 
 
-def test_models_and_recipes_that_flags_list_are_those_there_are():
-    listed = {
-        holder.name: absl_flags.FLAGS[holder.name].parser.enum_values
-        for holder in (generation.MODEL, finetune._RECIPE)
-    }
-    assert listed["model"] == list(presets.NAMES)
-    assert set(listed["recipe"]) == {"auto", "scratch", *recipes.RECIPES}
+def test_models_losses_and_recipes_that_flags_list_are_those_there_are():
+    assert list(generation.MODELS) == list(presets.NAMES)
+    assert set(generation.LOSSES) == set(losses.FAMILIES)
+    assert set(finetune.RECIPES) == {"auto", "scratch", *recipes.RECIPES}
+    known = recipes.RESTORATION_RECIPES
+    assert set(finetune_restorer.RECIPES) == set(known)
 
 
 # --- data, networks and folders: status 2 -------------------------------------------

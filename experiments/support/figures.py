@@ -96,6 +96,7 @@ def curves(
     x_label: str,
     y_label: str,
     log: bool = False,
+    log_x: bool = False,
 ) -> None:
     """Writes a line plot as a PNG: learning curves, or numbers with their spread.
 
@@ -106,6 +107,7 @@ def curves(
         title: what the plot shows.
         x_label: quantity and unit of x.
         y_label: quantity and unit of y.
+        log_x: logarithmic x axis, with a tick at every x of the first curve.
         log: logarithmic y axis. It cannot show values <= 0; the axis then says so.
 
     Raises:
@@ -135,7 +137,13 @@ def curves(
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     whole = all(np.all(np.mod(x, 1) == 0) for x, _, _ in series.values())
-    axes.xaxis.set_major_locator(ticker.MaxNLocator(nbins=8, integer=whole))
+    if log_x:
+        ticks = next(iter(series.values()))[0]
+        axes.set_xscale("log")
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.xaxis.set_minor_locator(ticker.NullLocator())
+    else:
+        axes.xaxis.set_major_locator(ticker.MaxNLocator(nbins=8, integer=whole))
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(which="both", color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)

@@ -92,6 +92,36 @@ MIXED_PRECISION = absl_flags.DEFINE_enum(
     "Keras dtype policy of the networks; the mixed ones pay on GPUs and on CPUs "
     "with bfloat16 units",
 )
+MODEL = absl_flags.DEFINE_string(
+    "model",
+    None,
+    "networks to train, or the trained model to use: see the script's description",
+)
+RECIPE = absl_flags.DEFINE_string(
+    "recipe", None, "how to fine-tune: see the script's description"
+)
+LOSS = absl_flags.DEFINE_string(
+    "loss", None, "loss to minimise: see the script's description"
+)
+LEARNING_RATE = absl_flags.DEFINE_float(
+    "learning_rate", 1e-3, "of Adam", lower_bound=1e-8
+)
+EVALUATIONS = absl_flags.DEFINE_integer(
+    "evaluations",
+    10,
+    "how often the run is evaluated and its state saved; --steps is rounded up to a "
+    "multiple",
+    lower_bound=1,
+)
+COUNTS = absl_flags.DEFINE_list(
+    "counts", None, "numbers of target images of a study, separated by commas"
+)
+METHODS = absl_flags.DEFINE_list(
+    "methods",
+    None,
+    "rows of a study's or benchmark's table, separated by commas; default: all",
+)
+SEEDS = absl_flags.DEFINE_integer("seeds", 3, "repetitions, with seeds 0, 1, ...", 1)
 VERBOSE = absl_flags.DEFINE_boolean("verbose", True, "print progress while training")
 
 # From here on absl takes a script that calls adopt() as the one that adopts.
@@ -102,6 +132,29 @@ def adopt(*holders: absl_flags.FlagHolder) -> None:
     """Makes shared flags the calling script's own."""
     for holder in holders:
         absl_flags.declare_key_flag(holder)
+
+
+def one_of(holder: absl_flags.FlagHolder, values: Sequence[str]) -> str:
+    """Returns the value of a flag whose choices are the script's own.
+
+    Args:
+        holder: `MODEL`, `RECIPE` or `LOSS`.
+        values: what the script knows; the first is the default.
+
+    Raises:
+        absl.flags.Error: another value.
+    """
+    value = values[0] if holder.value is None else holder.value
+    if value not in values:
+        raise absl_flags.Error(
+            f"--{holder.name}={value}: should be one of {', '.join(values)}"
+        )
+    return value
+
+
+def given(holder: absl_flags.FlagHolder, default: list[str]) -> list[str]:
+    """Returns the value of `COUNTS` or `METHODS`, or the script's default."""
+    return default if holder.value is None else holder.value
 
 
 def settle(arguments: Sequence[str]) -> None:

@@ -22,13 +22,6 @@ SOURCE = absl_flags.DEFINE_string(
 DEPTH = absl_flags.DEFINE_integer(
     "depth", 1, "stages that the freezing recipes freeze", lower_bound=0
 )
-MODEL = absl_flags.DEFINE_enum(
-    "model",
-    "dcgan",
-    "dcgan sngan document_a_mnist document_b_256 document_c_64 document_e_mnist "
-    "tensorflow_tutorial".split(),
-    "networks, see gan_transfer.networks.presets",
-)
 WIDTH = absl_flags.DEFINE_integer(
     "width", 32, "filters of the finest stage of dcgan and sngan, 4 to 256", 4, 256
 )
@@ -37,19 +30,6 @@ LATENT_DIM = absl_flags.DEFINE_integer(
 )
 CONDITIONAL = absl_flags.DEFINE_boolean(
     "conditional", False, "give both networks the class labels of the data set"
-)
-LOSS = absl_flags.DEFINE_enum(
-    "loss",
-    "non_saturating",
-    [
-        "minimax",
-        "non_saturating",
-        "least_squares",
-        "wasserstein",
-        "hinge",
-        "relativistic",
-    ],
-    "adversarial loss",
 )
 PENALTY = absl_flags.DEFINE_enum(
     "penalty",
@@ -80,9 +60,6 @@ AUGMENT = absl_flags.DEFINE_string(
     "probability), or transforms joined by commas (translation,cutout); auto: none for "
     "training from scratch, by the number of images for fine-tuning",
 )
-LEARNING_RATE = absl_flags.DEFINE_float(
-    "learning_rate", 1e-3, "of Adam, for both networks", lower_bound=1e-8
-)
 BETA_1 = absl_flags.DEFINE_float("beta_1", 0.5, "of Adam, 0 to 1", 0.0, 0.9999)
 BETA_2 = absl_flags.DEFINE_float("beta_2", 0.99, "of Adam, 0 to 1", 0.0, 0.9999)
 AVERAGING = absl_flags.DEFINE_float(
@@ -91,19 +68,18 @@ AVERAGING = absl_flags.DEFINE_float(
 DISCRIMINATOR_STEPS = absl_flags.DEFINE_integer(
     "discriminator_steps", 1, "discriminator updates per generator update", 1, 7
 )
-EVALUATIONS = absl_flags.DEFINE_integer(
-    "evaluations",
-    10,
-    "how often the run is evaluated and its state saved; --steps is rounded up to a "
-    "multiple",
-    lower_bound=1,
-)
 BACKBONE = absl_flags.DEFINE_string(
     "backbone",
     None,
     "weights of MobileNetV2 (.npz) for the distances of colour images; default: pixel "
     "features only",
 )
+# The defaults first.
+MODELS = (
+    "dcgan sngan document_a_mnist document_b_256 document_c_64 document_e_mnist "
+    "tensorflow_tutorial".split()
+)
+LOSSES = "non_saturating minimax least_squares wasserstein hinge relativistic".split()
 DATA_FLAGS = (
     flags.DATASET,
     flags.DATA_DIR,
@@ -120,21 +96,28 @@ TRAINING_FLAGS = (
     flags.STRATEGY,
     flags.MIXED_PRECISION,
     flags.VERBOSE,
-    LOSS,
+    flags.LOSS,
     PENALTY,
     PENALTY_WEIGHT,
     PENALTY_EVERY,
     CLIP,
     AUGMENT,
-    LEARNING_RATE,
+    flags.LEARNING_RATE,
     BETA_1,
     BETA_2,
     AVERAGING,
     DISCRIMINATOR_STEPS,
-    EVALUATIONS,
+    flags.EVALUATIONS,
     BACKBONE,
 )
-NETWORK_FLAGS = (flags.SIZE, flags.CHANNELS, MODEL, WIDTH, LATENT_DIM, CONDITIONAL)
+NETWORK_FLAGS = (
+    flags.SIZE,
+    flags.CHANNELS,
+    flags.MODEL,
+    WIDTH,
+    LATENT_DIM,
+    CONDITIONAL,
+)
 
 
 def strategy_scope() -> contextlib.AbstractContextManager:
@@ -235,17 +218,18 @@ def settings(chosen_augment: str = "none"):
         "gradient_penalty": (regularization.GradientPenalty,),
     }
     one_centred = PENALTY.value == "gradient_penalty"
+    loss = flags.one_of(flags.LOSS, LOSSES)
     weight = PENALTY_WEIGHT.value or (10.0 if one_centred else 0.1)
-    if LOSS.value == "wasserstein" and not (one_centred or CLIP.value):
+    if loss == "wasserstein" and not (one_centred or CLIP.value):
         raise errors.InputError(
             "--loss=wasserstein needs a Lipschitz discriminator: add "
             "--penalty=gradient_penalty or --clip=0.01"
         )
     return recipes.Settings(
-        learning_rate=LEARNING_RATE.value,
+        learning_rate=flags.LEARNING_RATE.value,
         beta_1=BETA_1.value,
         beta_2=BETA_2.value,
-        loss=losses.by_name(LOSS.value),
+        loss=losses.by_name(loss),
         discriminator_steps=DISCRIMINATOR_STEPS.value,
         penalties=tuple(kind(weight) for kind in kinds[PENALTY.value]),
         penalize_every=PENALTY_EVERY.value or (1 if one_centred else 8),

@@ -57,7 +57,7 @@ class Session:
     @property
     def epoch_steps(self) -> int:
         """Updates between two evaluations."""
-        return -(-self.steps // generation.EVALUATIONS.value)
+        return -(-self.steps // flags.EVALUATIONS.value)
 
     @property
     def epochs(self) -> int:

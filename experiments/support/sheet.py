@@ -89,7 +89,8 @@ def centred(cells: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 @functools.cache
-def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
+def font(name: str, size: int) -> ImageFont.FreeTypeFont:
+    """Returns one of the fonts that Matplotlib ships, in pixels of height."""
     folder = pathlib.Path(matplotlib.get_data_path(), "fonts", "ttf")
     return ImageFont.truetype(str(folder / f"{name}.ttf"), size)
 
@@ -102,11 +103,11 @@ def text_line(
     Returns:
         uint8 [h, w, 3]; h is one for all texts of a weight, w at least `width`.
     """
-    font = _font("DejaVuSans-Bold", 15) if bold else _font("DejaVuSans", 13)
-    needed = round(font.getlength(text)) + 2
-    size = (max(needed, width), sum(font.getmetrics()))
+    face = font("DejaVuSans-Bold", 15) if bold else font("DejaVuSans", 13)
+    needed = round(face.getlength(text)) + 2
+    size = (max(needed, width), sum(face.getmetrics()))
     picture = Image.new("RGB", size, "white")
-    ImageDraw.Draw(picture).text((0, 0), text, fill=colour, font=font)
+    ImageDraw.Draw(picture).text((0, 0), text, fill=colour, font=face)
     return np.asarray(picture)
 
 

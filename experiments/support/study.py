@@ -110,7 +110,7 @@ def train_cell(
         )
         phases = recipes.by_name(recipe)(gan, depth, "adapt")
     folder.mkdir(parents=True, exist_ok=True)
-    evaluations = generation.EVALUATIONS.value
+    evaluations = flags.EVALUATIONS.value
     rows = schedule.train(
         gan,
         phases,

@@ -1,0 +1,57 @@
+"""Remove Gaussian noise from pictures (documents A 2.2, D 2.3).
+
+--method is learned (the default, a trained restorer), sparse (orthogonal matching
+pursuit over cosine patches), ksvd (the same over patches that K-SVD learns from the
+picture), sliding_dct (thresholded cosine patches) or total_variation (few edges).
+
+Example:
+    python -m experiments.denoise --sigma=25 --input=noisy.png --output=clean.png
+"""
+
+from experiments.support import console, flags, picture_jobs, restorers
+
+flags.adopt(
+    picture_jobs.INPUT,
+    picture_jobs.OUTPUT,
+    picture_jobs.STRIP,
+    restorers.METHOD,
+    restorers.SIGMA,
+    restorers.ENSEMBLE,
+    flags.MODEL,
+    flags.OVERWRITE,
+)
+_METHODS = (restorers.LEARNED, "sparse", "ksvd", "sliding_dct", "total_variation")
+
+
+def main(argv):
+    """Denoise one picture or a folder."""
+    method = restorers.method(_METHODS)
+    jobs = picture_jobs.plan()
+    with console.quiet_tensorflow():
+        from restoration import inference, noise, patch_sparse, priors
+
+    choose = restorers.networks() if method == restorers.LEARNED else None
+
+    def restore(pixels, mask):
+        sigma, remark = restorers.noise_level(lambda: noise.estimate_sigma(pixels))
+        if sigma == 0:
+            restored = pixels
+        elif method == restorers.LEARNED:
+            network = choose(pixels.shape[2])
+            restored = inference.restore(
+                network, pixels, None, sigma, ensemble=restorers.ENSEMBLE.value
+            )
+        elif method in ("sparse", "ksvd"):
+            restored = patch_sparse.denoise(pixels, sigma, adapt=method == "ksvd")
+        elif method == "sliding_dct":
+            restored = patch_sparse.sliding_dct(pixels, sigma)
+        else:
+            prior = priors.TotalVariation(1.2 / sigma)
+            restored = prior(pixels[None], sigma)[0].numpy()
+        return restored, [remark]
+
+    return picture_jobs.run(jobs, restore)
+
+
+if __name__ == "__main__":
+    console.run(main)

@@ -1,0 +1,81 @@
+r"""Carry a pretrained restorer to other pictures or damage (documents A 3.3(2), D 5).
+
+--model is a shipped restorer (restorer_gray by default), a .restorer.npz file or a run
+directory; --loss is root_mean_square (the default), charbonnier, l1, l2 or huber;
+--recipe is fine_tune (the default), head_only (the last stage) or gains (a factor per
+channel). Run it again to continue where it was stopped.
+
+Examples:
+    python -m experiments.finetune_restorer --photographs=my_scans --recipe=gains
+    python -m experiments.finetune_restorer --model=restorer_color \
+        --noisy_images=noisy_images.npy --clean_images=clean_images.npy
+"""
+
+from experiments.support import (
+    console,
+    flags,
+    generation,
+    restoration,
+    restoration_session,
+)
+
+RECIPES = ("fine_tune", "head_only", "gains")
+flags.adopt(*restoration.TRAINING_FLAGS, flags.RECIPE)
+_DEFAULT_STEPS = 1000
+
+
+def main(argv):
+    """Fine-tune, select, score, write the restorer and pictures."""
+    loss = flags.one_of(flags.LOSS, restoration.LOSSES)
+    recipe = flags.one_of(flags.RECIPE, RECIPES)
+    with console.quiet_tensorflow():
+        import keras
+
+        from gan_transfer import recipes
+        from restoration import networks, pretrained
+
+    source = flags.MODEL.value or "restorer_gray"
+    about = pretrained.describe(source)
+    channels = about["channels"]
+    data = restoration.training_data(channels, restoration.PATCH.value)
+    epoch_steps = -(-(flags.STEPS.value or _DEFAULT_STEPS) // flags.EVALUATIONS.value)
+    with generation.strategy_scope():
+        network = restoration.build(about["model"], channels)
+        network.set_weights(pretrained.load(source).get_weights())
+        if recipe == "gains":
+            network = networks.with_gains(network)
+        restorer = restoration.procedure(network, channels)
+    phases = recipes.RESTORATION_RECIPES[recipe](restorer, 0, "frozen")
+
+    def finished(best):
+        plain = best
+        if recipe == "gains":
+            plain = keras.models.clone_model(pretrained.load(source))
+            networks.fold_gains(best, plain)
+        return restoration.in_float32(plain, about["model"], channels)
+
+    restoration_session.train(
+        argv[0],
+        restorer,
+        phases,
+        lambda phase: restoration.compile_for(
+            restorer, data.damage, loss, epoch_steps * flags.EVALUATIONS.value, 0
+        ),
+        lambda start: data.batches(
+            flags.BATCH_SIZE.value, restoration.PATCH.value, start
+        ),
+        data,
+        epoch_steps=epoch_steps,
+        title=f"{about['model']} from {source}, {recipe}, on {data.name}",
+        description={
+            "model": about["model"],
+            "channels": channels,
+            "source": source,
+            "recipe": recipe,
+        },
+        finished=finished,
+    )
+
+
+if __name__ == "__main__":
+    console.run(main)

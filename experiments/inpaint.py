@@ -1,0 +1,71 @@
+"""Fill in missing pixels of pictures (documents A 2.2, D 2.3).
+
+What is missing is said by --mask or --mask_alpha; known pixels stay as they are.
+--method is learned (the default, a trained restorer), pull_push (smooth, at once),
+sparse (patches sparse in the cosine transform) or total_variation (few edges).
+
+Example:
+    python -m experiments.inpaint --input=old.jpg --mask=holes.png --output=new.png
+"""
+
+import numpy as np
+
+from experiments.support import console, flags, picture_jobs, restorers
+
+flags.adopt(
+    picture_jobs.INPUT,
+    picture_jobs.OUTPUT,
+    picture_jobs.MASK,
+    picture_jobs.MASK_INVERT,
+    picture_jobs.MASK_ALPHA,
+    picture_jobs.STRIP,
+    restorers.METHOD,
+    restorers.ENSEMBLE,
+    flags.MODEL,
+    flags.OVERWRITE,
+)
+_METHODS = (restorers.LEARNED, "pull_push", "sparse", "total_variation")
+
+
+def main(argv):
+    """Fill in one picture or a folder."""
+    method = restorers.method(_METHODS)
+    by_alpha = picture_jobs.MASK_ALPHA.value
+    jobs = picture_jobs.plan(*([] if by_alpha else [picture_jobs.MASK]))
+    with console.quiet_tensorflow():
+        from restoration import (
+            data_terms,
+            filling,
+            inference,
+            iterative,
+            patch_sparse,
+            priors,
+        )
+
+    choose = restorers.networks() if method == restorers.LEARNED else None
+
+    def restore(pixels, mask):
+        if method == restorers.LEARNED:
+            network = choose(pixels.shape[2])
+            restored = inference.restore(
+                network, pixels, mask, 0.0, ensemble=restorers.ENSEMBLE.value
+            )
+        elif method == "pull_push":
+            missing = np.broadcast_to(mask, pixels.shape)
+            restored = filling.fill(pixels[None], missing[None])[0].numpy()
+        elif method == "sparse":
+            restored = patch_sparse.inpaint(pixels, mask)
+        else:
+            data = data_terms.Inpaint(pixels[None], mask[None])
+            schedule = iterative.constant_schedule(rho=200.0, iterations=30)
+            restored, _ = iterative.minimise(
+                data, priors.TotalVariation(1.0), schedule=schedule, algorithm="admm"
+            )
+            restored = restored[0].numpy()
+        return restored, []
+
+    return picture_jobs.run(jobs, restore)
+
+
+if __name__ == "__main__":
+    console.run(main)

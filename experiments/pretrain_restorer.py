@@ -1,0 +1,80 @@
+r"""Train a restorer on photographs or on drawn pictures (documents A 4.2, D 3.2).
+
+--model is restorer (the default), unrolled_sparse or document_a; --loss is
+root_mean_square (the default), charbonnier, l1, l2 or huber. The last --late_share of
+the updates see larger patches, as many pixels in all. Run it again to continue where it
+was stopped.
+
+Examples:
+    python -m experiments.pretrain_restorer --photographs=my_pictures --channels=3
+    python -m experiments.pretrain_restorer --model=document_a --channels=3 --loss=l1 \
+        --noisy_images=noisy_images.npy --clean_images=clean_images.npy
+"""
+
+from absl import flags as absl_flags
+
+from experiments.support import (
+    console,
+    flags,
+    generation,
+    restoration,
+    restoration_session,
+)
+
+_LATE_SHARE = absl_flags.DEFINE_float(
+    "late_share",
+    0.2,
+    "share of the updates, at the end, with patches of twice the side; 0: none",
+    0.0,
+    1.0,
+)
+flags.adopt(*restoration.TRAINING_FLAGS, flags.CHANNELS)
+_DEFAULT_STEPS = 20_000
+
+
+def main(argv):
+    """Train, select, score, write the restorer and pictures."""
+    model = flags.one_of(flags.MODEL, restoration.MODELS)
+    loss = flags.one_of(flags.LOSS, restoration.LOSSES)
+    with console.quiet_tensorflow():
+        from gan_transfer import schedule
+
+    channels = flags.CHANNELS.value or 1
+    epoch_steps = -(-(flags.STEPS.value or _DEFAULT_STEPS) // flags.EVALUATIONS.value)
+    steps = epoch_steps * flags.EVALUATIONS.value
+    first = steps - round(_LATE_SHARE.value * flags.EVALUATIONS.value) * epoch_steps
+    largest = restoration.PATCH.value * (2 if first < steps else 1)
+    data = restoration.training_data(channels, largest)
+    with generation.strategy_scope():
+        network = restoration.build(model, channels)
+        restorer = restoration.procedure(network, channels)
+    phases = [
+        schedule.Phase(name, share / steps, lambda: None)
+        for name, share in (("patches", first), ("larger patches", steps - first))
+        if share
+    ]
+
+    def batches(start):
+        side, count = restoration.PATCH.value, flags.BATCH_SIZE.value
+        if start >= first:
+            side, count = 2 * side, max(1, count // 4)
+        return data.batches(count, side, start)
+
+    restoration_session.train(
+        argv[0],
+        restorer,
+        phases,
+        lambda phase: restoration.compile_for(
+            restorer, data.damage, loss, steps, 0 if phase is phases[0] else first
+        ),
+        batches,
+        data,
+        epoch_steps=epoch_steps,
+        title=f"{model} on {data.name}",
+        description={"model": model, "channels": channels},
+        finished=lambda best: restoration.in_float32(best, model, channels),
+    )
+
+
+if __name__ == "__main__":
+    console.run(main)

@@ -1,0 +1,65 @@
+"""Restore pictures of unknown damage: noise, impulses, missing parts (A 2.2, D 2.3).
+
+The noise level is estimated (or given by --sigma), dead and stuck pixels (salt and
+pepper) are found, and what --mask or --mask_alpha marks is filled in. --method is
+learned. For one known damage, inpaint, denoise and deblur do better.
+
+Example:
+    python -m experiments.restore --input=old.jpg --mask=cracks.png --output=new.png
+"""
+
+import numpy as np
+
+from experiments.support import console, flags, picture_jobs, restorers
+
+flags.adopt(
+    picture_jobs.INPUT,
+    picture_jobs.OUTPUT,
+    picture_jobs.MASK,
+    picture_jobs.MASK_INVERT,
+    picture_jobs.MASK_ALPHA,
+    picture_jobs.STRIP,
+    restorers.METHOD,
+    restorers.SIGMA,
+    restorers.ENSEMBLE,
+    flags.MODEL,
+    flags.OVERWRITE,
+)
+_METHODS = (restorers.LEARNED,)
+
+
+def main(argv):
+    """Restore one picture or a folder."""
+    restorers.method(_METHODS)
+    jobs = picture_jobs.plan()
+    with console.quiet_tensorflow():
+        from restoration import inference, noise
+
+    choose = restorers.networks()
+
+    def restore(pixels, mask):
+        found = inference.inspect(pixels)
+        missing = found.mask if mask is None else mask
+        if mask is not None and found.mask is not None:
+            missing = np.maximum(mask, found.mask)
+
+        def estimate():
+            only_masked = mask is not None and found.mask is None
+            return noise.estimate_sigma(pixels, mask) if only_masked else found.sigma
+
+        sigma, remark = restorers.noise_level(estimate)
+        remarks = [f"{found.impulses:.1%} impulses", remark]
+        restored = inference.restore(
+            choose(pixels.shape[2]),
+            pixels,
+            missing,
+            sigma,
+            ensemble=restorers.ENSEMBLE.value,
+        )
+        return restored, remarks
+
+    return picture_jobs.run(jobs, restore)
+
+
+if __name__ == "__main__":
+    console.run(main)

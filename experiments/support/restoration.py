@@ -1,0 +1,297 @@
+"""Flags of the restoration scripts, and what they stand for: photographs, networks.
+
+Import it at the top for the flags; TensorFlow and the packages are imported inside the
+functions, after the flags are checked.
+"""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+from absl import flags as absl_flags
+
+from experiments.support import figures, flags, run
+from gan_transfer import errors
+
+SYNTHETIC = "synthetic"
+_SYNTHETIC_COUNT, _SYNTHETIC_SIZE = 600, 256
+PHOTOGRAPHS = absl_flags.DEFINE_multi_string(
+    "photographs",
+    [SYNTHETIC],
+    "folder of photographs to train on, also looked for in --data_dir and in "
+    "$GAN_TRANSFER_DATA; may be given several times; synthetic: dead-leaves pictures "
+    "that the package draws",
+)
+DAMAGE = absl_flags.DEFINE_enum(
+    "damage",
+    "mixture",
+    ["mixture", "noise"],
+    "what is learned: mixture (noise, salt-and-pepper, missing pixels and shapes) or "
+    "Gaussian noise alone, both with levels from 0 to 55 of 255",
+)
+PATCH = absl_flags.DEFINE_integer(
+    "patch", 64, "side of the training patches in pixels, 16 to 512", 16, 512
+)
+NOISY_IMAGES = absl_flags.DEFINE_string(
+    "noisy_images",
+    None,
+    "array file of damaged images to train on as they are, with --clean_images",
+)
+CLEAN_IMAGES = absl_flags.DEFINE_string(
+    "clean_images", None, "array file of the same images undamaged"
+)
+VALIDATION = absl_flags.DEFINE_integer(
+    "validation", 16, "pictures held out to select by, at least 1", lower_bound=1
+)
+ADVERSARIAL_WEIGHT = absl_flags.DEFINE_float(
+    "adversarial_weight",
+    0.0,
+    "weight of the adversarial loss against a discriminator of patches; 0: none",
+    lower_bound=0.0,
+)
+TRAINING_FLAGS = (
+    PHOTOGRAPHS,
+    DAMAGE,
+    PATCH,
+    NOISY_IMAGES,
+    CLEAN_IMAGES,
+    VALIDATION,
+    ADVERSARIAL_WEIGHT,
+    flags.MODEL,
+    flags.LOSS,
+    flags.DATA_DIR,
+    flags.STEPS,
+    flags.BATCH_SIZE,
+    flags.EVALUATIONS,
+    flags.LEARNING_RATE,
+    flags.OUT_DIR,
+    flags.OVERWRITE,
+    flags.SEED,
+    flags.STRATEGY,
+    flags.MIXED_PRECISION,
+    flags.VERBOSE,
+)
+# The defaults first.
+MODELS = ("restorer", "unrolled_sparse", "document_a")
+LOSSES = ("root_mean_square", "charbonnier", "l1", "l2", "huber")
+BANK = (384, 192)  # training masks and their side, where patches are no larger
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingData:
+    """What a restorer learns from: pictures damaged afresh, or pairs as they are.
+
+    Attributes:
+        name: for titles and summaries.
+        pictures: uint8 `[H, W, C]` each; of pairs, `[H, W, 2 C]`, damaged before clean.
+        damage: of clean batches, or None for pairs.
+        judge: scores on what is held out.
+    """
+
+    name: str
+    pictures: list
+    damage: Callable | None
+    judge: Any
+
+    def batches(self, count: int, side: int, start: int):
+        """Batches for `supervised.Restorer` from update `start` on."""
+        from restoration import patches
+
+        found = patches.batches(
+            self.pictures, count, side, seed=flags.SEED.value, start=start
+        )
+        return found if self.damage else found.map(_pair)
+
+
+def _pair(both):
+    import tensorflow as tf
+
+    damaged, clean = tf.split(both, 2, axis=-1)
+    # What is known of the damage is only what the pairs show.
+    return damaged, tf.zeros_like(damaged[..., :1]), tf.zeros_like(damaged), clean
+
+
+def training_data(channels: int, largest: int) -> TrainingData:
+    """The pairs or the photographs that the flags name, some of them held out.
+
+    Args:
+        channels: 1 or 3.
+        largest: side of the largest patches; smaller pictures are refused, all of them
+            and before anything is written.
+
+    Raises:
+        errors.InputError: nothing usable there, or flags that contradict each other.
+    """
+    import numpy as np
+
+    from restoration import masks, mixture, patches, validation
+
+    if NOISY_IMAGES.value or CLEAN_IMAGES.value:
+        pairs, name = _read_pairs(channels)
+        patches.batches(pairs, 1, largest)
+        pictures, held = patches.hold_out(pairs, VALIDATION.value, 0)
+        both = np.stack(held) / np.float32(255)
+        judge = validation.PairValidation(both[..., :channels], both[..., channels:])
+        return TrainingData(name, pictures, None, judge)
+    pictures, name = _photographs(channels)
+    patches.batches(pictures, 1, largest)
+    pictures, held = patches.hold_out(pictures, VALIDATION.value, 0)
+    damage = mixture.gaussian
+    if DAMAGE.value == "mixture":
+        count, side = BANK
+        damage = mixture.Mixture(masks.bank(count, max(side, largest), seed=0))
+    smallest = min(min(each.shape[:2]) for each in held)
+    judge = validation.Validation(held, min(160, smallest // 8 * 8), damage)
+    return TrainingData(name, pictures, damage, judge)
+
+
+def _read_pairs(channels: int) -> tuple[list, str]:
+    import numpy as np
+
+    from gan_transfer import array_files, images
+
+    files = NOISY_IMAGES.value, CLEAN_IMAGES.value
+    if None in files or PHOTOGRAPHS.present or DAMAGE.present:
+        raise errors.InputError(
+            "--noisy_images and --clean_images go together, without --photographs and "
+            "--damage; give both or none"
+        )
+    both = [
+        images.convert_channels(array_files.read(find(file))["x_train"], channels)
+        for file in files
+    ]
+    if both[0].shape != both[1].shape:
+        raise errors.InputError(
+            f"{files[0]} holds {list(both[0].shape)} and {files[1]} "
+            f"{list(both[1].shape)}; pairs need as many images of the same size"
+        )
+    return list(np.concatenate(both, axis=-1)), pathlib.Path(files[0]).name
+
+
+def _photographs(channels: int) -> tuple[list, str]:
+    """Pictures to train on, and their name in summaries and titles."""
+    from restoration import patches, synthetic
+
+    names = PHOTOGRAPHS.value
+    if names == [SYNTHETIC]:
+        drawn = synthetic.dead_leaves(
+            _SYNTHETIC_COUNT, _SYNTHETIC_SIZE, channels, flags.SEED.value
+        )
+        return list(drawn), SYNTHETIC
+    if SYNTHETIC in names:
+        raise errors.InputError(
+            "--photographs: synthetic cannot be mixed with folders; leave one out"
+        )
+    folders = [find(name) for name in names]
+    shown = "+".join(pathlib.Path(name).name for name in names)
+    return patches.read_folders(folders, channels), shown
+
+
+def find(name: str) -> pathlib.Path:
+    """A folder or file as given, or inside --data_dir or $GAN_TRANSFER_DATA.
+
+    Raises:
+        errors.InputError: there is none.
+    """
+    from gan_transfer import sources
+
+    places = [flags.DATA_DIR.value, os.environ.get(sources.DATA_DIR_VARIABLE)]
+    tried = [pathlib.Path(name), *(pathlib.Path(p, name) for p in places if p)]
+    for path in tried:
+        if path.exists():
+            return path
+    raise errors.InputError(
+        f"{name!r} not found: looked for {', '.join(map(str, tried))}; give what "
+        "exists, or name the folder it lies in by --data_dir"
+    )
+
+
+def build(model: str, channels: int):
+    """The untrained network called `model`."""
+    from restoration import networks, unrolled
+
+    makers = {
+        "restorer": networks.restorer,
+        "unrolled_sparse": unrolled.unrolled_sparse,
+        "document_a": networks.document_a,
+    }
+    return makers[model](channels)
+
+
+def procedure(network, channels: int):
+    """`supervised.Restorer`, or with --adversarial_weight `RestorationGAN`."""
+    from gan_transfer.networks import translation
+    from restoration import adversarial, supervised
+
+    if not ADVERSARIAL_WEIGHT.value:
+        return supervised.Restorer(network, seed=flags.SEED.value)
+    judge = translation.patch_discriminator(channels)
+    return adversarial.RestorationGAN(network, judge, seed=flags.SEED.value)
+
+
+def compile_for(restorer, damage, loss: str, steps: int, first: int) -> None:
+    """Compile with fresh optimizers: a cosine of `steps` updates from `first` on."""
+    from gan_transfer import transfer
+    from restoration import supervised
+
+    rate = supervised.Cosine(flags.LEARNING_RATE.value, steps, first)
+    optimizer = transfer.LayerwiseAdam(learning_rate=rate, global_clipnorm=1.0)
+    arguments = {"loss": supervised.LOSSES[loss], "damage": damage}
+    if ADVERSARIAL_WEIGHT.value:
+        other = transfer.LayerwiseAdam(learning_rate=rate, beta_1=0.5)
+        arguments |= {"weight": ADVERSARIAL_WEIGHT.value}
+        arguments |= {"discriminator_optimizer": other}
+    restorer.compile(optimizer, **arguments)
+
+
+def open_run(script: str) -> run.RunDirectory:
+    """The run directory of a restoration command."""
+    return run.RunDirectory.open(
+        flags.OUT_DIR.value, flags.configuration(script), flags.OVERWRITE.value
+    )
+
+
+def in_float32(network, model: str, channels: int):
+    """The same weights in a network that computes in float32, whatever the policy."""
+    import keras
+
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        copy = build(model, channels)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    copy.set_weights(network.get_weights())
+    return copy
+
+
+def save(directory: run.RunDirectory, network) -> None:
+    """Write `restorer.keras`, whole or not at all."""
+    partial = directory.path("partial.restorer.keras")
+    try:
+        network.save(partial)
+        partial.replace(directory.path("restorer.keras"))
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def draw_validation(directory: run.RunDirectory, judge, network, title: str) -> None:
+    """Damaged, restored and true crops of the pictures held out: `samples.png`."""
+    import numpy as np
+
+    count = len(judge.mixed[0])
+    shown = slice(0, None, max(1, count // 12))
+    inputs = [part[shown] for part in judge.mixed]
+    restored = network.predict_on_batch(inputs)
+    clean = np.tile(judge.clean, (count // len(judge.clean), 1, 1, 1))[shown]
+    rows = [_pixels(each) for each in (inputs[0], restored, clean)]
+    labels = ["damaged (missing pixels filled)", "restored", "truth"]
+    figures.pairs(directory.path("samples.png"), rows, labels, title)
+
+
+def _pixels(images):
+    import numpy as np
+
+    return np.round(255 * np.clip(images, 0, 1)).astype(np.uint8)

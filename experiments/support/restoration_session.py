@@ -1,0 +1,93 @@
+"""One training of a restorer from batches to summary: measures, pictures, files."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from experiments.support import figures, flags, generation, restoration
+
+
+def train(
+    script: str,
+    restorer,
+    phases: list,
+    compile_phase: Callable,
+    batches: Callable,
+    data: restoration.TrainingData,
+    *,
+    epoch_steps: int,
+    title: str,
+    description: Mapping[str, Any],
+    finished: Callable,
+) -> None:
+    """Train through the phases, select, score, write the restorer and pictures.
+
+    Args:
+        script: `argv[0]`, whose flags are the run's configuration.
+        restorer: a `supervised.Restorer`, already in the strategy's scope.
+        phases: of `schedule.train`.
+        compile_phase: compiles the restorer for a phase.
+        batches: number of the first update -> endless data set.
+        data: what it learns from; the `val_rmse` of its judge chooses the weights.
+        epoch_steps: updates between two evaluations.
+        title: model and data.
+        description: what `pretrained.describe` will return of the run, and more.
+        finished: best averaged network -> plain float32 network to keep.
+    """
+    import keras
+
+    from gan_transfer import schedule
+
+    run = restoration.open_run(script)
+    evaluations = flags.EVALUATIONS.value
+    print(
+        f"{title}: {len(data.pictures):,} pictures, "
+        f"{restorer.network.count_params():,} weights, "
+        f"{evaluations * epoch_steps:,} updates -> {run.folder}"
+    )
+
+    def watch(epoch, logs):
+        logs.update(data.judge.scores(restorer.averaged_network))
+
+    rows = schedule.train(
+        restorer,
+        phases,
+        compile_phase,
+        batches,
+        run.folder,
+        epochs=evaluations,
+        epoch_steps=epoch_steps,
+        images_per_step=flags.BATCH_SIZE.value,
+        monitor="val_rmse",
+        extra=(keras.callbacks.LambdaCallback(on_epoch_end=watch),),
+        verbose=generation.progress(),
+    )
+    best = min(rows, key=lambda row: row["val_rmse"])
+    restorer.averaged_network.load_weights(run.path("best.weights.h5"))
+    network = finished(restorer.averaged_network)
+    restoration.save(run, network)
+    restoration.draw_validation(run, data.judge, network, title)
+    names = [name for name in best if name.startswith("val_psnr")]
+    steps = [row["step"] for row in rows]
+    figures.curves(
+        run.path("psnr.png"),
+        {name: (steps, [row[name] for row in rows], None) for name in names},
+        f"{title}: pictures held out",
+        "updates",
+        "PSNR (dB)",
+    )
+    scores = {name: best[name] for name in (*names, "val_rmse")}
+    run.write_summary(
+        {
+            "description": {**description, "pictures": data.name, "scores": scores},
+            "dataset": data.name,
+            "training_pictures": len(data.pictures),
+            "updates": int(restorer.updates.numpy()),
+            "best_update": int(best["step"]),
+            "seed": flags.SEED.value,
+            "scores": scores,
+            "protocol": "centre crops of pictures held out, not quantised; best "
+            "evaluation by val_rmse",
+        }
+    )
+    shown = ", ".join(f"{name} {scores[name]:.2f} dB" for name in names)
+    print(f"pictures held out: {shown}; model and summary.json are in {run.folder}")

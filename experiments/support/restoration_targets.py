@@ -1,0 +1,134 @@
+"""What the restoration transfer study carries a denoiser to: content and damage."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from experiments.support import restoration, sheet
+
+SIDE = 192  # pixels, of every picture of the study
+_TEST = 16  # pictures to measure with
+_SIGMA = 25 / 255
+_LETTERS = "aaabcdeeeefghiiijklmnnnoooprrssstttuuvwxyzABCDEFGHIJLMNOPRSTUVW0123456789,."
+_FONTS = ("DejaVuSans", "DejaVuSerif", "DejaVuSansMono", "STIXGeneral")
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """Pictures that were not seen before, and how they are damaged.
+
+    Attributes:
+        train: uint8 `[H, W, 1]`, 100 or more.
+        test: 16 others, `SIDE` a side.
+        damage: (clean, key) -> (damaged, level, mask); for training.
+        test_damage: the same, from damages that training does not see.
+    """
+
+    train: list[np.ndarray]
+    test: list[np.ndarray]
+    damage: Callable
+    test_damage: Callable
+
+
+def text() -> Target:
+    """Rendered pages of text, Gaussian noise of 25 of 255."""
+    pages = [_page(np.random.default_rng((1, number))) for number in range(100 + _TEST)]
+    return Target(pages[_TEST:], pages[:_TEST], noise, noise)
+
+
+def omniglot() -> Target:
+    """Sheets of handwritten characters, Gaussian noise of 25 of 255.
+
+    The alphabets of the test sheets are not among those of the training sheets.
+    """
+    with np.load(restoration.find("omniglot_small.npz"), allow_pickle=False) as archive:
+        characters, alphabets = archive["x"], archive["alphabet"]
+    held = np.isin(alphabets, np.unique(alphabets)[-2:])
+    sheets = [
+        [
+            _sheet(characters[chosen], np.random.default_rng((2, number)))
+            for number in range(count)
+        ]
+        for chosen, count in ((~held, 100), (held, _TEST))
+    ]
+    return Target(*sheets, noise, noise)
+
+
+def rust() -> Target:
+    """Photographs with rust, stains and scratches that nobody marked.
+
+    Photographs and overlays of the test are not among those of the training.
+    """
+    from restoration import masks, patches
+
+    overlays = masks.overlays(restoration.find("restoration/film_damage"))
+    kinds = ("scratches", "stain", "spots", "dirt", "smut")
+    names = [name for name in overlays if name.split("/")[0] in kinds]
+    held = names[::4]
+    banks = [
+        np.stack([np.uint8(255 * overlays[name]) for name in chosen])
+        for chosen in ([name for name in names if name not in held], held)
+    ]
+    folders = ("restoration/bsds500_train", "restoration/bsd68_gray")
+    train, test = (
+        patches.read_folders([restoration.find(name)], 1) for name in folders
+    )
+    test = [picture[:SIDE, :SIDE] for picture in test[:_TEST]]
+    damages = [functools.partial(overlay, bank=bank) for bank in banks]
+    return Target(train, test, *damages)
+
+
+TARGETS = {"text": text, "omniglot": omniglot, "rust": rust}
+
+
+def noise(clean, key):
+    """Gaussian noise of 25 of 255, its level told to the network."""
+    import tensorflow as tf
+
+    noisy = clean + _SIGMA * tf.random.stateless_normal(tf.shape(clean), key)
+    level = tf.fill(tf.shape(clean), np.float32(_SIGMA))
+    return noisy, level, tf.zeros_like(clean)
+
+
+def overlay(clean, key, *, bank: np.ndarray):
+    """Dark rust or bright scratches, two overlays each; nothing is told of them."""
+    import tensorflow as tf
+
+    count, side = tf.shape(clean)[0], clean.shape[1]
+    chosen = tf.random.stateless_uniform([count, 2], key, 0, len(bank), tf.int32)
+    place = tf.random.stateless_uniform([2], key + [1, 0])
+    top, left = tf.unstack(tf.cast(place * (bank.shape[1] - side + 1), tf.int32))
+    alpha = tf.reduce_max(tf.gather(tf.constant(bank), chosen), axis=1)[..., None]
+    alpha = alpha[:, top : top + side, left : left + side]
+    alpha = tf.cast(tf.ensure_shape(alpha, [None, side, side, 1]), tf.float32) / 255
+    draw = tf.random.stateless_uniform([count, 1, 1, 1], key + [2, 0])
+    # Grey of rust brown, or of scratched film.
+    paint = tf.where(draw < 0.5, 0.35, 0.9)
+    zero = tf.zeros_like(clean)
+    return clean * (1 - alpha) + paint * alpha, zero, zero
+
+
+def _page(rng: np.random.Generator) -> np.ndarray:
+    picture = Image.new("L", (SIDE, SIDE), int(rng.integers(225, 256)))
+    draw = ImageDraw.Draw(picture)
+    font = sheet.font(_FONTS[rng.integers(len(_FONTS))], int(rng.integers(9, 19)))
+    top, ink = int(rng.integers(0, 8)), int(rng.integers(0, 60))
+    while top < SIDE:
+        words = [_word(rng) for _ in range(8)]
+        draw.text((int(rng.integers(2, 8)), top), " ".join(words), ink, font)
+        top += int(font.size * rng.uniform(1.2, 1.6))
+    return np.asarray(picture)[..., None]
+
+
+def _word(rng: np.random.Generator) -> str:
+    return "".join(rng.choice(list(_LETTERS), rng.integers(2, 10)))
+
+
+def _sheet(characters: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """7x7 characters, cropped to the study's side."""
+    chosen = characters[rng.permutation(len(characters))[:49]].reshape(7, 7, 28, 28)
+    sheet_ = chosen.transpose(0, 2, 1, 3).reshape(196, 196)
+    return sheet_[2:-2, 2:-2, None]

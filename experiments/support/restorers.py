@@ -1,0 +1,97 @@
+"""How a command restores: the method, the network, the noise level.
+
+Import it at the top for the flags; the networks are imported inside the functions,
+after the flags are checked.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+
+from absl import flags as absl_flags
+
+from experiments.support import flags
+from gan_transfer import errors
+
+METHOD = absl_flags.DEFINE_string(
+    "method", None, "how to restore: see the script's description; default: learned"
+)
+SIGMA = absl_flags.DEFINE_string(
+    "sigma",
+    "auto",
+    "standard deviation of the noise, counted in 0-255 (not 0-1); auto: estimated",
+)
+ENSEMBLE = absl_flags.DEFINE_boolean(
+    "ensemble",
+    False,
+    "--method=learned: mean over 8 rotations and flips, a little better, 8x slower",
+)
+LEARNED = "learned"
+_SHIPPED = {1: "restorer_gray", 3: "restorer_color"}
+_KINDS = {1: "grey", 3: "colour"}
+_HARDLY_NOISY = 2 / 255
+
+
+def _is_noise_level(text: str) -> bool:
+    try:
+        return text == "auto" or 0 <= float(text) < 255
+    except ValueError:
+        return False
+
+
+absl_flags.register_validator(
+    SIGMA.name, _is_noise_level, message="must be auto, or a number from 0 to below 255"
+)
+
+
+def method(names: Sequence[str]) -> str:
+    """Returns --method, one of `names`.
+
+    Raises:
+        absl.flags.Error: another one, or flags that have no effect on it.
+    """
+    chosen = flags.one_of(METHOD, names)
+    for holder in (flags.MODEL, ENSEMBLE):
+        if chosen != LEARNED and holder.value:
+            raise absl_flags.Error(
+                f"--{holder.name} has no effect on --method={chosen}: leave it out"
+            )
+    return chosen
+
+
+def noise_level(estimate: Callable[[], float]) -> tuple[float, str]:
+    """Returns --sigma on the scale of the pixels, estimated if auto, and a remark."""
+    if SIGMA.value != "auto":
+        return float(
+            SIGMA.value
+        ) / 255, f"noise {float(SIGMA.value):.1f} of 255 (given)"
+    level = estimate()
+    remark = f"noise {255 * level:.1f} of 255 (estimated)"
+    if level < _HARDLY_NOISY:
+        # Grain of old prints spans several pixels, and scans blur it: no white noise.
+        remark += ": give --sigma to remove more"
+    return level, remark
+
+
+def networks() -> Callable[[int], object]:
+    """Returns what gives the network for 1 or 3 channels: --model, or a shipped one.
+
+    Raises:
+        errors.InputError: --model cannot be loaded, or later, is for other channels.
+    """
+    from restoration import pretrained
+
+    load = functools.cache(pretrained.load)
+    model = flags.MODEL.value
+    if model is None:
+        return lambda channels: load(_SHIPPED[channels])
+    made_for = load(model).inputs[0].shape[-1]
+
+    def given(channels: int):
+        if channels != made_for:
+            raise errors.InputError(
+                f"a {_KINDS[channels]} picture, and --model={model} is for "
+                f"{_KINDS[made_for]} ones; use --model={_SHIPPED[channels]}"
+            )
+        return load(model)
+
+    return given

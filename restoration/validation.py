@@ -1,0 +1,78 @@
+"""Scores of a restorer while it trains, on pictures held out (document A 3.3)."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+_DRAWS = 4
+
+
+class Validation:
+    """Fixed damaged crops and the errors on them (document A 3.3, step 3).
+
+    The centre of every picture is damaged once by Gaussian noise of 25 of 255, and
+    `_DRAWS` times by the training damage, with fixed keys.
+
+    Args:
+        pictures: uint8 `[H, W, C]`, both sides at least `size`.
+        size: side of the crops in pixels.
+        damage: (clean, key) -> (damaged, level, mask).
+    """
+
+    def __init__(self, pictures: list[np.ndarray], size: int, damage):
+        self.clean = np.stack([_centre(each, size) for each in pictures]) / np.float32(
+            255
+        )
+        clean = tf.constant(self.clean)
+        noise = tf.random.stateless_normal(clean.shape, (0, 25)) * (25 / 255)
+        level = tf.fill([*clean.shape[:3], 1], np.float32(25 / 255))
+        self.noisy = [clean + noise, level, tf.zeros_like(clean)]
+        draws = [damage(clean, tf.constant([7, draw])) for draw in range(_DRAWS)]
+        self.mixed = [tf.concat(parts, axis=0) for parts in zip(*draws, strict=True)]
+
+    def scores(self, network: keras.Model) -> dict[str, float]:
+        """Returns `val_psnr_25`, `val_psnr` and `val_rmse` of a network.
+
+        PSNR in dB, mean over the crops, not quantised; `val_rmse`, the measure to
+        select by, is the mean over the crops of the training damage's root mean square
+        error, in levels of 255.
+        """
+        noisy = _errors(network, self.noisy, self.clean)
+        mixed = _errors(network, self.mixed, np.tile(self.clean, (_DRAWS, 1, 1, 1)))
+        return {"val_psnr_25": _psnr(noisy), **_scores(mixed)}
+
+
+class PairValidation:
+    """Held-out pairs of damaged and clean images, as they are (document A 4.2).
+
+    Args:
+        damaged: float32 `[N, H, W, C]` in [0, 1].
+        clean: the same images undamaged.
+    """
+
+    def __init__(self, damaged: np.ndarray, clean: np.ndarray):
+        self.clean = clean
+        self.mixed = [damaged, np.zeros_like(damaged[..., :1]), np.zeros_like(damaged)]
+
+    def scores(self, network: keras.Model) -> dict[str, float]:
+        """Returns `val_psnr` and `val_rmse`, as `Validation.scores`."""
+        return _scores(_errors(network, self.mixed, self.clean))
+
+
+def _errors(network, inputs, clean: np.ndarray) -> np.ndarray:
+    """Root mean square error of every image."""
+    difference = network.predict_on_batch(inputs) - clean
+    return np.sqrt(np.mean(difference**2, axis=(1, 2, 3), dtype=np.float64))
+
+
+def _psnr(errors: np.ndarray) -> float:
+    return float(np.mean(-20 * np.log10(errors)))
+
+
+def _scores(errors: np.ndarray) -> dict[str, float]:
+    return {"val_psnr": _psnr(errors), "val_rmse": float(255 * np.mean(errors))}
+
+
+def _centre(picture: np.ndarray, size: int) -> np.ndarray:
+    top, left = ((side - size) // 2 for side in picture.shape[:2])
+    return picture[top : top + size, left : left + size]

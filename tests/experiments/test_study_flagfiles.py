@@ -1,0 +1,207 @@
+"""The flagfiles of the restoration studies, run briefly on tiny pictures."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments.support import restoration, restoration_study, restoration_tests
+from restoration import pretrained
+
+ROOT = pathlib.Path(__file__).parents[2]
+FLAGFILES = sorted((ROOT / "experiments" / "flags").glob("*/*.flags"))
+METHODS = ("restorer", "sliding dct", "total variation", "scikit-image biharmonic")
+TESTS = ("set12-noise-25", "set12_small-missing-50", "set12_small-impulses-30")
+TINY = {
+    "benchmark_restoration": (
+        "--limit=1",
+        f"--methods={','.join(METHODS)}",
+        f"--tests={','.join(TESTS)}",
+    ),
+    "finetune_restorer": (
+        *("--steps=2", "--evaluations=1", "--batch_size=2", "--patch=16"),
+        *("--validation=1", "--noverbose"),
+    ),
+    "perception_study": (
+        *("--model=restorer_color", "--adversarial_model=restorer_color"),
+        "--limit=2",
+    ),
+    "restoration_figure": (),
+    "restoration_transfer_study": (
+        *("--steps=2", "--evaluations=1", "--batch_size=2", "--seeds=1"),
+        *("--counts=1,2", "--methods=scratch,gains", "--targets=omniglot,rust"),
+    ),
+}
+FOLDERS = {
+    "bsds500_train": (3, 70, 80),
+    "set12_gray": (7, 200, 192),
+    "bsd68_gray": (16, 192, 200),
+    "cbsd68": (3, 240, 250),
+}
+
+
+def write(folder, name, pixels):
+    folder.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(folder / name)
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    draws = np.random.default_rng(0)
+    for name, (count, *sides) in FOLDERS.items():
+        for number in range(count):
+            pixels = np.full((*sides, 3), 40 + 10 * number, np.uint8)
+            pixels[20:150, 30:60] = 200
+            write(folder / "restoration" / name, f"{number:02d}.png", pixels)
+    for number in range(5):
+        overlay = draws.integers(0, 256, (200, 200, 4), np.uint8)
+        damage = folder / "restoration" / "film_damage" / "scratches"
+        write(damage, f"scratches-{number}.png", overlay)
+    kernels = {f"k{number}": np.ones((3, 5)) / 15 for number in range(1, 9)}
+    np.savez(folder / "restoration" / "levin09_8kernels.npz", **kernels)
+    characters = draws.integers(0, 2, (200, 28, 28), np.uint8) * 255
+    alphabet = np.arange(200, dtype=np.uint8) // 50
+    np.savez(folder / "omniglot_small.npz", x=characters, alphabet=alphabet)
+    return folder
+
+
+def summary(folder):
+    return json.loads((folder / "summary.json").read_text())
+
+
+def names(folder):
+    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+
+
+def check_benchmark_restoration(folder):
+    cells = summary(folder)["cells"]
+    assert set(cells) == {
+        "set12-noise-25, restorer",
+        "set12-noise-25, sliding dct",
+        "set12-noise-25, total variation",
+        *(f"{test}, restorer" for test in TESTS[1:]),
+        *(f"{test}, scikit-image biharmonic" for test in TESTS[1:]),
+    }
+    # Two flat greys: every method nearly restores them.
+    assert all(26 < cell["psnr"] < 90 for cell in cells.values())
+    cost = cells["set12-noise-25, restorer"]["multiply_adds_per_pixel"]
+    assert cost == pytest.approx(44_776)
+    table = (folder / "table.md").read_text().splitlines()
+    assert [line.split(" | ")[0] for line in table[2:]] == [
+        *(f"| {test}" for test in TESTS),
+        "| s / megapixel",
+        "| k multiply-adds / pixel",
+    ]
+
+
+def check_finetune_restorer(folder):
+    described = pretrained.describe(folder)
+    assert (described["model"], described["channels"]) == ("restorer", 3)
+    assert (described["source"], described["recipe"]) == (
+        "restorer_color",
+        "fine_tune",
+    )
+    before = pretrained.load("restorer_color").get_weights()
+    after = pretrained.load(folder).get_weights()
+    assert all(a.shape == b.shape for a, b in zip(before, after, strict=True))
+
+
+def check_perception_study(folder):
+    scores = summary(folder)["scores"]
+    assert scores["without"] == scores["adversarial"]
+    assert scores["without"]["psnr"] > scores["damaged"]["psnr"]
+    assert {"psnr", "ssim", "kernel_pca"} == set(scores["without"])
+    assert names(folder) == {"flags.txt", "summary.json", "pictures.png"}
+
+
+def check_restoration_figure(folder):
+    assert names(folder) == {"flags.txt", "summary.json", "restoration.png"}
+    assert len(summary(folder)["psnr"]) == 15
+
+
+def check_restoration_transfer_study(folder):
+    found = names(folder)
+    for target in ("omniglot", "rust"):
+        assert {f"{target}_images.png", f"{target}_steps.png"} <= found
+        for method in ("scratch", "gains"):
+            assert f"cells/{target}-{method}-2-seed0/cell.json" in found
+    verdicts = summary(folder)["verdict"]
+    assert [line.split(":")[0] for line in verdicts] == ["omniglot", "rust"]
+    assert all("dB on scratch" in line for line in verdicts)
+    table = (folder / "table.md").read_text()
+    assert "| 1 | " in table and "| 2 | " in table
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "flagfile",
+    [path for path in FLAGFILES if path.parent.name in TINY],
+    ids=lambda path: f"{path.parent.name}-{path.stem}",
+)
+def test_flagfile_runs_briefly_and_leaves_its_artefacts(
+    command, data_dir, flagfile, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(restoration, "BANK", (6, restoration.BANK[1]))
+    restoration_tests.pictures.cache_clear()
+    script = flagfile.parent.name
+    words = [f"--flagfile={flagfile}", *TINY[script], f"--data_dir={data_dir}"]
+    done = command(script, *words, f"--out_dir={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    for path in tmp_path.rglob("*.png"):
+        with Image.open(path) as picture:
+            assert min(picture.size) > 60, path
+            assert picture.convert("L").getextrema() != (255, 255), path
+    globals()[f"check_{script}"](tmp_path)
+
+
+def test_names_that_do_not_exist_are_refused_with_those_that_do(refused):
+    parts = ["no magic; there are scratch, head, gains, all"]
+    refused("restoration_transfer_study --methods=magic", *parts)
+    refused("restoration_transfer_study --targets=moon", "no moon", "text, omniglot")
+    refused("restoration_transfer_study --counts=0,5", "--counts=0,5", "1 to 100")
+    refused("benchmark_restoration --methods=", "no name given", "k-svd")
+    refused("benchmark_restoration --tests=bsd68", "no bsd68; there are", "noise-25")
+    refused("perception_study --test=x", "--test=x: there are set12-noise-15")
+    refused("perception_study", "--model: name the run directory")
+
+
+def test_damage_of_the_tests_follows_the_protocol(data_dir, monkeypatch):
+    monkeypatch.setenv("GAN_TRANSFER_DATA", str(data_dir))
+    restoration_tests.pictures.cache_clear()
+    from absl import flags
+
+    flags.FLAGS.mark_as_parsed()
+    tests = restoration_tests.TESTS
+    first, second = list(restoration_tests.cases(tests["set12-noise-50"], 2))
+    noise = np.random.RandomState(0).normal(0, 50 / 255, first.clean.shape)
+    for case in (first, second):
+        expected = case.clean + noise.astype(np.float32)
+        np.testing.assert_array_equal(case.damaged, expected)
+    (holed,) = restoration_tests.cases(tests["set12_small-missing-80"], 1)
+    uniform = np.random.RandomState(0).uniform(size=(*holed.clean.shape[:2], 1))
+    np.testing.assert_array_equal(holed.mask, uniform < 0.8)
+    (struck,) = restoration_tests.cases(tests["set12_small-impulses-30"], 1)
+    black, white = (uniform < 0.15), (uniform > 0.85)
+    expected = np.where(white, 1, np.where(black, 0, struck.clean))
+    np.testing.assert_array_equal(struck.damaged, expected)
+    blurred = list(restoration_tests.cases(tests["set12_small-blur-2.55"], 1))
+    assert len(blurred) == 8 and all(case.kernel.shape == (3, 5) for case in blurred)
+
+
+def test_verdict_names_the_best_and_its_gain():
+    curves = {
+        ("text", method, count): np.array([[20.0, value], [20.0, value + 1]])
+        for method, values in (("scratch", (21, 25)), ("gains", (26, 27)))
+        for count, value in zip((1, 10), values, strict=True)
+    }
+    sentence = restoration_study._verdict(
+        "text", ["scratch", "gains"], [1, 10], curves, 25.0
+    )
+    assert sentence == (
+        "text: with 1 image gains is best, +1.50 dB on the pretrained network and "
+        "+5.00 dB on scratch; with 10 images gains is best, +2.50 dB on the pretrained "
+        "network and +2.00 dB on scratch."
+    )

@@ -1,0 +1,81 @@
+"""Golden scalars of ten steps; `GOLDEN=write pytest -k golden` writes them anew.
+
+The file holds what this code gave when it was reviewed: a test that fails says that
+training has changed, not which of the two is right.
+"""
+
+import json
+import os
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from gan_transfer import transfer
+from restoration import mixture, networks, supervised, unrolled
+
+GOLDEN = pathlib.Path(__file__).parent.parent / "golden" / "restorer.json"
+BANK = np.random.default_rng(0).integers(0, 2, (3, 24, 24, 1), np.uint8)
+MIXTURE = mixture.Mixture(BANK)
+
+
+def _compact():
+    return networks.restorer(1, widths=(4, 6), blocks=1)
+
+
+def _frozen():
+    network = _compact()
+    transfer.freeze_to_depth(network, 2, end="input")
+    return network
+
+
+CASES = {
+    **{name: {"loss": loss} for name, loss in supervised.LOSSES.items()},
+    "noise": {"damage": mixture.gaussian},
+    "frozen": {"network": _frozen},
+    "document_a": {"network": lambda: networks.document_a(1)},
+    "unrolled_sparse": {"network": lambda: unrolled.unrolled_sparse(1, 4, 2)},
+}
+
+
+def make(network=_compact, loss=supervised.root_mean_square, damage=MIXTURE):
+    keras.utils.set_random_seed(0)
+    restorer = supervised.Restorer(network(), seed=5)
+    rate = supervised.Cosine(1e-3, 20, warm_up=4)
+    optimizer = transfer.LayerwiseAdam(learning_rate=rate, global_clipnorm=1.0)
+    restorer.compile(optimizer, loss=loss, damage=damage)
+    return restorer
+
+
+def logs_of_one_step(restorer, step):
+    for tracker in restorer.metrics:
+        tracker.reset_state()
+    pixels = np.random.default_rng(step).random((3, 16, 20, 1), np.float32)
+    logs = restorer.train_step(tf.constant(pixels))
+    return {name: float(value) for name, value in logs.items()}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_golden_scalars_of_ten_steps(case):
+    restorer = make(**CASES[case])
+    found = {"loss": [], "psnr": [], "average": []}
+    for step in range(10):
+        logs = logs_of_one_step(restorer, step)
+        weights = [w.ravel() for w in restorer.averaged_network.get_weights()]
+        mean = np.abs(np.concatenate(weights)).mean(dtype=np.float64)
+        for name, value in (*logs.items(), ("average", float(mean))):
+            found[name].append(value)
+    golden = json.loads(GOLDEN.read_text()) if GOLDEN.exists() else {}
+    if os.environ.get("GOLDEN") == "write":
+        golden[case] = found
+        GOLDEN.write_text(json.dumps(golden, indent=1, sort_keys=True) + "\n")
+    for name, series in found.items():
+        # The mean weight hardly moves in ten steps, so it is held more tightly.
+        rtol = 1e-4 if name == "average" else 1e-3
+        np.testing.assert_allclose(series, golden[case][name], rtol=rtol)
+
+
+def test_golden_file_has_exactly_these_cases():
+    assert set(json.loads(GOLDEN.read_text())) == set(CASES)
