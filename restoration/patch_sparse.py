@@ -32,7 +32,7 @@ def denoise(
     sigma: float,
     *,
     dictionary: np.ndarray | None = None,
-    adapt: bool = True,
+    adapt: bool = False,
     seed: int = 0,
 ) -> np.ndarray:
     """Denoise by OMP over a fixed or an adapted dictionary (A 2.2, D 2.3 "SR").

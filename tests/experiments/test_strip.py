@@ -18,14 +18,14 @@ def count(picture, colour):
 
 
 def test_small_pictures_are_enlarged_and_holes_are_magenta(tmp_path):
-    before = np.full((20, 30, 3), 0.2, np.float32)
+    before = np.full((20, 30, 3), 0.2, np.float32) * np.float32([1, 2, 3])
     mask = np.zeros((20, 30, 1), np.float32)
     mask[3:5, 7:12] = 1
     picture = drawn(tmp_path / "a.png", before, before + 0.4, mask)
     # Four times as large, side by side.
     assert count(picture, (255, 0, 255)) == 16 * 10
-    assert count(picture, (51, 51, 51)) == 16 * 590
-    assert count(picture, (153, 153, 153)) == 16 * 600
+    assert count(picture, (51, 102, 153)) == 16 * 590
+    assert count(picture, (153, 204, 255)) == 16 * 600
 
 
 def test_values_beyond_the_range_are_clipped_and_grey_is_drawn(tmp_path):

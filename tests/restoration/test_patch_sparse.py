@@ -55,9 +55,9 @@ def test_sliding_dct_equals_its_definition(monkeypatch):
 
 METHODS = {
     "sliding_dct": patch_sparse.sliding_dct,
-    "fixed": lambda image, sigma: patch_sparse.denoise(image, sigma, adapt=False),
+    "fixed": patch_sparse.denoise,
     "adapted": lambda image, sigma: patch_sparse.denoise(
-        image, sigma, dictionary=sparse_coding.dct_dictionary(6, 49)
+        image, sigma, dictionary=sparse_coding.dct_dictionary(6, 49), adapt=True
     ),
 }
 
@@ -109,7 +109,7 @@ def test_omp_denoising_equals_its_definition_on_one_patch():
             patch = padded[place].mean() + used * code * atom[:, 0].reshape(8, 8)
             total[place] += patch / (1 + used)
             weight[place] += 1 / (1 + used)
-    restored = patch_sparse.denoise(image, 0.1, dictionary=atom, adapt=False)
+    restored = patch_sparse.denoise(image, 0.1, dictionary=atom)
     expected = (total / weight)[4:-4, 4:-4]
     np.testing.assert_allclose(restored[..., 0], expected, atol=1e-5)
 
@@ -119,7 +119,7 @@ def test_adapted_denoising_is_a_function_of_the_seed(monkeypatch):
     monkeypatch.setattr(patch_sparse, "_SAMPLE", 300)
     start = sparse_coding.dct_dictionary(4, 16)
     first, second, other = (
-        patch_sparse.denoise(image, 0.1, dictionary=start, seed=seed)
+        patch_sparse.denoise(image, 0.1, dictionary=start, adapt=True, seed=seed)
         for seed in (1, 1, 2)
     )
     assert (first == second).all()
@@ -129,7 +129,7 @@ def test_adapted_denoising_is_a_function_of_the_seed(monkeypatch):
 def test_given_dictionary_sets_the_side_of_the_patches():
     basis = sparse_coding.dct_dictionary(5, 36)
     clean = _scene()
-    restored = patch_sparse.denoise(_noisy(clean), 0.1, dictionary=basis, adapt=False)
+    restored = patch_sparse.denoise(_noisy(clean), 0.1, dictionary=basis)
     assert _psnr(restored, clean) > _psnr(_noisy(clean), clean) + 5
 
 
