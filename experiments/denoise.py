@@ -28,7 +28,7 @@ def main(argv):
     method = restorers.method(_METHODS)
     jobs = picture_jobs.plan()
     with console.quiet_tensorflow():
-        from restoration import inference, noise, patch_sparse, priors
+        from restoration import inference, iterative, noise, patch_sparse
 
     choose = restorers.networks() if method == restorers.LEARNED else None
 
@@ -46,8 +46,7 @@ def main(argv):
         elif method == "sliding_dct":
             restored = patch_sparse.sliding_dct(pixels, sigma)
         else:
-            prior = priors.TotalVariation(1.2 / sigma)
-            restored = prior(pixels[None], sigma)[0].numpy()
+            restored = iterative.tv_denoise(pixels[None], sigma)[0].numpy()
         return restored, [remark]
 
     return picture_jobs.run(jobs, restore)

@@ -95,7 +95,7 @@ class Gain(keras.layers.Layer):
 
 
 def with_gains(network: keras.Model) -> keras.Model:
-    """The network with a `Gain` behind every convolution (document A 3.3(2)).
+    """The network with a `Gain` behind every `Conv2D` (document A 3.3(2)).
 
     Weights are copied; `fold_gains` makes it a plain network again.
     """

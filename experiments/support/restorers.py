@@ -60,16 +60,14 @@ def method(names: Sequence[str]) -> str:
 
 def noise_level(estimate: Callable[[], float]) -> tuple[float, str]:
     """Returns --sigma on the scale of the pixels, estimated if auto, and a remark."""
-    if SIGMA.value != "auto":
-        return float(
-            SIGMA.value
-        ) / 255, f"noise {float(SIGMA.value):.1f} of 255 (given)"
-    level = estimate()
-    remark = f"noise {255 * level:.1f} of 255 (estimated)"
-    if level < _HARDLY_NOISY:
-        # Grain of old prints spans several pixels, and scans blur it: no white noise.
-        remark += ": give --sigma to remove more"
-    return level, remark
+    if SIGMA.value == "auto":
+        level, origin = estimate(), "estimated"
+        if level < _HARDLY_NOISY:
+            # White noise only: the grain of old prints spans several pixels.
+            origin += "; --sigma=N removes more"
+    else:
+        level, origin = float(SIGMA.value) / 255, "given"
+    return level, f"noise {255 * level:.1f} of 255 ({origin})"
 
 
 def networks() -> Callable[[int], object]:
