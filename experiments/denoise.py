@@ -3,6 +3,7 @@
 --method is learned (the default, a trained restorer), sparse (orthogonal matching
 pursuit over cosine patches), ksvd (the same over patches that K-SVD learns from the
 picture), sliding_dct (thresholded cosine patches) or total_variation (few edges).
+sparse and ksvd take minutes for a megapixel, the longer the weaker the noise.
 
 Example:
     python -m experiments.denoise --sigma=25 --input=noisy.png --output=clean.png

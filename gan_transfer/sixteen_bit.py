@@ -86,7 +86,10 @@ def encode_png(
       profile: the ICC colour profile, or None.
       dpi: pixels per inch, or None.
     """
-    content = imagecodecs.png_encode(np.ascontiguousarray(samples), level=_PNG_LEVEL)
+    samples = np.ascontiguousarray(samples)
+    # Its own guess of the size forgets that every row costs a byte more.
+    most = samples.nbytes + 2 * len(samples) + samples.nbytes // 64 + 65_536
+    content = imagecodecs.png_encode(samples, level=_PNG_LEVEL, out=most)
     extra = b""
     if profile is not None:
         extra += _png_chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(profile))

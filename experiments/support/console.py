@@ -17,8 +17,8 @@ from gan_transfer import errors
 _REMEDIES = {
     errno.ENOSPC: "; free some space and run the same command again",
     errno.EDQUOT: "; free some space and run the same command again",
-    errno.EACCES: "; allow it, or give another --out_dir",
-    errno.EROFS: "; give another --out_dir",
+    errno.EACCES: "; allow it, or write elsewhere (--out_dir, --output)",
+    errno.EROFS: "; write elsewhere (--out_dir, --output)",
 }
 BAD_INPUT = 2
 INTERRUPTED = 130  # what shells report for a process that SIGINT ended

@@ -56,7 +56,9 @@ OUT_DIR = absl_flags.DEFINE_string(
     "runs/<script>-<name of the flagfile>",
 )
 OVERWRITE = absl_flags.DEFINE_boolean(
-    "overwrite", False, "remove the run that --out_dir holds and start anew"
+    "overwrite",
+    False,
+    "remove the run that --out_dir holds and start anew; replace existing --output",
 )
 STEPS = absl_flags.DEFINE_integer(
     "steps",

@@ -233,7 +233,7 @@ def test_tv_deblurring_is_the_minimum_of_its_objective():
     )
     y, sigma = _noisy(blurred, 0.02), 0.02
     z = iterative.tv_deblur(y, _kernel(), sigma)
-    weight = 0.42 * sigma ** (-2 / 3)
+    weight = 0.42 * sigma ** (-2 / 3) * y.shape[-1] ** 0.5
     np.testing.assert_array_equal(z, iterative.tv_deblur(y, _kernel(), sigma, weight))
     exact, _ = iterative.minimise(
         data_terms.Deblur(y, _kernel(), sigma),
