@@ -4,6 +4,7 @@ import pathlib
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -75,6 +76,17 @@ def test_a_make_target_without_its_arguments_says_what_to_add(command, script):
 
 def test_a_mistyped_flag_does_not_wait_for_tensorflow():
     code = "import sys; sys.argv = ['inpaint']\n"
-    code += "from experiments import deblur, denoise, inpaint, restore, score\n"
+    code += "from experiments import inpaint
+from experiments import deblur, denoise, inpaint, restore, score\n"
     code += "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("sides", "wide"), [((48, 48), True), ((48, 47), False), ((80, 30), False)]
+)
+def test_holes_too_wide_to_fill_are_named(sides, wide):
+    mask = np.zeros((90, 100, 1), np.float32)
+    mask[5 : 5 + sides[0], 20 : 20 + sides[1]] = 1
+    assert bool(inpaint._remarks(mask)) == wide
+    assert inpaint._remarks(mask[:40]) == []
