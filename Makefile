@@ -18,11 +18,11 @@ help: ## this list
 	@echo "Usage: make TARGET [ARGS=\"--steps=10 --out_dir=DIR\"]"
 	@echo
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile \
-	  | awk -F '\t' '{printf "  %-32s %s\n", $$1, $$2}'
+	  | awk -F '\t' '{printf "  %-36s %s\n", $$1, $$2}'
 	@echo
 	@echo "Experiments (one flagfile each, in experiments/flags/):"
 	@$(foreach file,$(FLAGFILES),sed -n '1s/^# *//p' $(file) \
-	  | awk '{printf "  %-32s %s\n", "$(call target,$(file))", $$0}';)
+	  | awk '{printf "  %-36s %s\n", "$(call target,$(file))", $$0}';)
 
 test: $(INSTALLED) ## the tests, without those marked slow
 	$(BIN)/python -m pytest $(ARGS)

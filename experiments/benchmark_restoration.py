@@ -120,7 +120,7 @@ def _write(path, cell: dict) -> None:
 
 
 def _table(results: dict, tests: list[str], names: list[str]) -> list[str]:
-    """Rows: tests, then seconds per megapixel and multiply-adds per pixel."""
+    """Rows: tests, seconds per megapixel by damage, multiply-adds of one pass."""
     columns = [name for name in names if any(key[1] == name for key in results)]
     rows = [test for test in tests if any(key[0] == test for key in results)]
     lines = [
@@ -131,19 +131,27 @@ def _table(results: dict, tests: list[str], names: list[str]) -> list[str]:
         cells = [results.get((test, name)) for name in columns]
         shown = [f"{cell['psnr']:.2f}" if cell else "" for cell in cells]
         lines.append(f"| {test} | " + " | ".join(shown) + " |")
-    for title, key, form in (
-        ("s / megapixel", "seconds_per_megapixel", "{:.2g}"),
-        ("k multiply-adds / pixel", "multiply_adds_per_pixel", "{:.0f}"),
-    ):
-        scale = 1e-3 if key.startswith("multiply") else 1.0
-        found = []
-        for name in columns:
-            values = [c[key] for (_, n), c in results.items() if n == name and c[key]]
-            found.append(
-                form.format(scale * sum(values) / len(values)) if values else ""
-            )
-        lines.append(f"| {title} | " + " | ".join(found) + " |")
+    for damage in dict.fromkeys(restoration_tests.TESTS[row].damage for row in rows):
+        shown = [_seconds(results, damage, name) for name in columns]
+        lines.append(f"| s / megapixel, {damage} | " + " | ".join(shown) + " |")
+    costs = [_first(results, name)["multiply_adds_per_pixel"] for name in columns]
+    shown = [f"{cost / 1000:.0f}" if cost else "" for cost in costs]
+    lines.append("| k multiply-adds / pixel and pass | " + " | ".join(shown) + " |")
     return lines
+
+
+def _first(results: dict, name: str) -> dict:
+    return next(cell for (_, other), cell in results.items() if other == name)
+
+
+def _seconds(results: dict, damage: str, name: str) -> str:
+    """Mean over a method's tests of one damage; blank where it has none."""
+    values = [
+        cell["seconds_per_megapixel"]
+        for (test, other), cell in results.items()
+        if other == name and restoration_tests.TESTS[test].damage == damage
+    ]
+    return f"{sum(values) / len(values):.2g}" if values else ""
 
 
 if __name__ == "__main__":

@@ -8,8 +8,6 @@ Example:
     python -m experiments.restore --input=old.jpg --mask=cracks.png --output=new.png
 """
 
-import numpy as np
-
 from experiments.support import console, flags, picture_jobs, restorers
 
 flags.adopt(
@@ -33,26 +31,18 @@ def main(argv):
     restorers.method(_METHODS)
     jobs = picture_jobs.plan()
     with console.quiet_tensorflow():
-        from restoration import inference, noise
+        from restoration import inference
 
     choose = restorers.networks()
 
     def restore(pixels, mask):
-        found = inference.inspect(pixels)
-        missing = found.mask if mask is None else mask
-        if mask is not None and found.mask is not None:
-            missing = np.maximum(mask, found.mask)
-
-        def estimate():
-            only_masked = mask is not None and found.mask is None
-            return noise.estimate_sigma(pixels, mask) if only_masked else found.sigma
-
-        sigma, remark = restorers.noise_level(estimate)
+        found = inference.diagnose(pixels, mask)
+        sigma, remark = restorers.noise_level(lambda: found.sigma)
         remarks = [f"{found.impulses:.1%} impulses", remark]
         restored = inference.restore(
             choose(pixels.shape[2]),
             pixels,
-            missing,
+            found.mask,
             sigma,
             ensemble=restorers.ENSEMBLE.value,
         )

@@ -65,6 +65,24 @@ def inspect(
     return _inspect(*_checked(image, mask, sigma))
 
 
+def diagnose(image: np.ndarray, mask: np.ndarray | None = None) -> Damage:
+    """Find out noise and impulses, also beside a mask (document A 3.3).
+
+    Nothing is taken for granted of the known pixels: salt and pepper among them counts
+    as missing above 0.2 %, and their noise is estimated, taken for none below 5/255
+    beside missing pixels (such estimates are too high). Without a mask it is `inspect`.
+
+    Args:
+        image: as for `restore`, and so is `mask`.
+        mask: 1 = missing.
+
+    Raises:
+        errors.InputError: as for `restore`.
+    """
+    values, missing, _ = _checked(image, mask, None)
+    return _found(values, missing)
+
+
 def restore(
     network: keras.Model,
     image: np.ndarray,
@@ -141,12 +159,20 @@ def _inspect(
 ) -> Damage:
     if missing is not None or sigma is not None:
         return Damage(sigma or 0.0, missing, 0.0)
-    missing = noise.find_impulses(values)
-    impulses = float(missing.mean())
-    if impulses <= _IMPULSES:
-        return Damage(noise.estimate_sigma(values), None, 0.0)
+    return _found(values, None)
+
+
+def _found(values: np.ndarray, missing: np.ndarray | None) -> Damage:
+    struck = noise.find_impulses(values, missing)
+    impulses = float(struck.mean())
+    if impulses > _IMPULSES:
+        missing = struck if missing is None else np.maximum(missing, struck)
+    else:
+        impulses = 0.0
     sigma = noise.estimate_sigma(values, missing)
-    return Damage(sigma if sigma >= _CLEAN else 0.0, missing, impulses)
+    if missing is not None and sigma < _CLEAN:
+        sigma = 0.0
+    return Damage(sigma, missing, impulses)
 
 
 def _checked(

@@ -174,7 +174,7 @@ def _variance_about_planes(values: np.ndarray) -> float:
     return float(np.quantile(variances, quantile))
 
 
-def find_impulses(image: np.ndarray) -> np.ndarray:
+def find_impulses(image: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
     """Find salt and pepper: pixels set to 0 or 1 at random (document D 2.3).
 
     Impulses are exactly 0 or 1, both alike often, everywhere and independent of their
@@ -192,6 +192,7 @@ def find_impulses(image: np.ndarray) -> np.ndarray:
     Args:
         image: float `[H, W, C]`, 0 and 1 the ends of its scale. Channels are searched
             apart.
+        mask: `[H, W, C]`, 1 = missing: what stands there is not looked at.
 
     Returns:
         float32 `[H, W, C]`, 1 = impulse; usable as a mask.
@@ -200,15 +201,16 @@ def find_impulses(image: np.ndarray) -> np.ndarray:
         errors.InputError: another shape.
     """
     _check(image)
-    channels = [_impulses(image[..., c]) for c in range(image.shape[2])]
+    known = np.ones(image.shape, bool) if mask is None else mask == 0
+    channels = [_impulses(image[..., c], known[..., c]) for c in range(image.shape[2])]
     return np.stack(channels, axis=-1).astype(np.float32)
 
 
-def _impulses(values: np.ndarray) -> np.ndarray:
+def _impulses(values: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Impulses of one channel `[H, W]`, as booleans."""
-    extremes = values == 0, values == 1
+    extremes = (values == 0) & known, (values == 1) & known
     found = np.zeros(values.shape, bool)
-    density = _density(extremes)
+    density = _density(extremes, known)
     if not 0 < density <= _MOST_IMPULSES:
         return found
     # Three standard deviations from either explanation to the middle of both.
@@ -222,11 +224,16 @@ def _impulses(values: np.ndarray) -> np.ndarray:
     return found
 
 
-def _density(extremes: tuple[np.ndarray, np.ndarray]) -> float:
+def _density(extremes: tuple[np.ndarray, np.ndarray], known: np.ndarray) -> float:
     """Share of impulses in a channel, 0 where there are none."""
-    pixels = _block_sums(np.ones(extremes[0].shape, np.int8))
-    counts = np.stack([_block_sums(extreme.view(np.int8)) for extreme in extremes])
-    pairs = np.stack([_block_sums(_equal_pairs(extreme)) for extreme in extremes])
+    pixels = _block_sums(known.view(np.int8))
+    # Blocks of which half is missing tell little.
+    used = 2 * pixels >= _block_sums(np.ones(known.shape, np.int8))
+    if not used.any():
+        return 0.0
+    pixels = pixels[used]
+    counts = np.stack([_block_sums(each.view(np.int8))[used] for each in extremes])
+    pairs = np.stack([_block_sums(_equal_pairs(each))[used] for each in extremes])
     rarer = counts.argmin(axis=0)[None]
     count = np.take_along_axis(counts, rarer, axis=0)[0]
     pair = np.take_along_axis(pairs, rarer, axis=0)[0]

@@ -16,8 +16,8 @@ from gan_transfer import errors
 from restoration import filling, sparse_coding
 
 # Luminance, red against blue, and green against both; orthonormal.
-_OPPONENT = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]], np.float32)
-_OPPONENT /= np.linalg.norm(_OPPONENT, axis=1, keepdims=True)
+OPPONENT = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]], np.float32)
+OPPONENT /= np.linalg.norm(OPPONENT, axis=1, keepdims=True)
 
 # Patches that K-SVD learns from, and patches restored at once: enough to keep the
 # matrix products busy.
@@ -215,10 +215,10 @@ def _overlapped(plane, side: int, restore: Restore, step: int = 1, first=(0, 0))
 def _by_channel(image, function, *arguments):
     """Apply a function of `[H, W]` to each channel, colour in the opponent space."""
     colour = image.shape[2] == 3
-    planes = image @ _OPPONENT.T if colour else image
+    planes = image @ OPPONENT.T if colour else image
     planes = [function(planes[:, :, c], *arguments) for c in range(image.shape[2])]
     restored = np.stack(planes, axis=2)
-    return restored @ _OPPONENT if colour else restored
+    return restored @ OPPONENT if colour else restored
 
 
 def _check(image, sigma):

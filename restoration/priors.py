@@ -15,12 +15,9 @@ import numpy as np
 import tensorflow as tf
 
 from gan_transfer import errors
-from restoration import sparse_coding
+from restoration import patch_sparse, sparse_coding
 
 _PATCH = 8
-# Orthonormal: brightness, red to blue, green to magenta.
-_OPPONENT_COLOURS = np.array([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [1.0, -2.0, 1.0]])
-_OPPONENT_COLOURS /= np.linalg.norm(_OPPONENT_COLOURS, axis=1, keepdims=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +127,7 @@ class Sparse:
     """Patches are sparse in the cosine transform (documents A 2.2, D 2.3 "SR").
 
     Every 8x8 patch is transformed by an orthonormal DCT, colours to opponent ones; the
-    coefficients up to threshold * strength become 0, except for the mean, and the
+    coefficients up to threshold * strength become 0, except for the means, and the
     overlapping results are averaged with the weight 1 / (coefficients kept).
 
     Attributes:
@@ -145,7 +142,7 @@ class Sparse:
     def __call__(self, x: tf.Tensor, strength: float) -> tf.Tensor:
         """Denoise `[B, H, W, C]`; the image goes on mirrored beyond its borders."""
         atoms = sparse_coding.dct_dictionary(_PATCH, _PATCH**2).T
-        colours = _OPPONENT_COLOURS if x.shape[-1] == 3 else np.ones((1, 1))
+        colours = patch_sparse.OPPONENT if x.shape[-1] == 3 else np.ones((1, 1))
         basis = tf.constant(np.kron(atoms, colours), tf.float32)
         return _threshold_patches(
             x, basis, tf.constant(self.threshold * strength, tf.float32)
@@ -170,8 +167,11 @@ def _threshold_patches(
     )
     padded = tf.gather(x, _mirrored(-overlap, rows + overlap, height), axis=1)
     padded = tf.gather(padded, _mirrored(-overlap, columns + overlap, width), axis=2)
-    # The first coefficient is the patch's mean.
-    limits = tf.concat([[-1.0], tf.fill([tf.shape(basis)[0] - 1], threshold)], 0)
+    # The first coefficients are the means of brightness and colours; those of grey are
+    # no colour and do not count.
+    means = tf.concat([[-1.0], tf.fill([tf.shape(x)[-1] - 1], 1e-4)], 0)
+    rest = tf.fill([tf.shape(basis)[0] - tf.shape(x)[-1]], threshold)
+    limits = tf.concat([means, rest], 0)
     total, weights = tf.zeros_like(x), tf.zeros_like(x[..., :1])
     for start in tf.range(_PATCH**2):
         top, left = start // _PATCH, start % _PATCH

@@ -58,7 +58,7 @@ OUT_DIR = absl_flags.DEFINE_string(
 OVERWRITE = absl_flags.DEFINE_boolean(
     "overwrite",
     False,
-    "remove the run that --out_dir holds and start anew; replace existing --output",
+    "start anew where --out_dir holds a run; replace what --output names",
 )
 STEPS = absl_flags.DEFINE_integer(
     "steps",
@@ -97,7 +97,8 @@ MIXED_PRECISION = absl_flags.DEFINE_enum(
 MODEL = absl_flags.DEFINE_string(
     "model",
     None,
-    "networks to train, or the trained model to use: see the script's description",
+    "networks to train, or the trained model to use: a shipped name, a file or a run "
+    "directory; default: see the script's description",
 )
 RECIPE = absl_flags.DEFINE_string(
     "recipe", None, "how to fine-tune: see the script's description"

@@ -46,7 +46,7 @@ MASK_ALPHA = absl_flags.DEFINE_boolean(
 STRIP = absl_flags.DEFINE_boolean(
     "strip", True, "write NAME_before_after.png beside each output"
 )
-_KINDS = {1: "grey", 3: "colour"}
+KINDS = {1: "grey", 3: "colour"}
 _BEFORE_AFTER, _MASK = "_before_after", "_mask"
 _READ_ONLY = ".gif"
 
@@ -266,7 +266,7 @@ def _process(job: Job, restore: Restore, label: str) -> None:
         print(f"note: {note}")
     height, width, channels = picture.pixels.shape
     share = "" if mask is None else f", {pictures.missing_share(mask):.2%} missing"
-    about = f"{width}x{height} {_KINDS[channels]}, {picture.bits} bits{share}"
+    about = f"{width}x{height} {KINDS[channels]}, {picture.bits} bits{share}"
     print(f"{label}{job.source.name}: {about}", end="", flush=True)
     try:
         pixels, remarks = _restored(job, restore, picture.pixels, mask)

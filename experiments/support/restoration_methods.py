@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from experiments.support import restoration_tests
+from experiments.support import restoration_tests, restorers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,7 +149,7 @@ def _bm3d(case, network):
     return bm3d.bm3d(case.damaged[..., 0], case.sigma)[..., None]
 
 
-_RESTORERS = {1: "restorer_gray", 3: "restorer_color"}
+_RESTORERS = restorers.SHIPPED
 METHODS = {
     "restorer": Method(("noise", "missing", "impulses", "blur"), _learned, _RESTORERS),
     "restorer x8": Method(("noise",), _ensemble, _RESTORERS),

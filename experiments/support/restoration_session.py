@@ -78,7 +78,12 @@ def train(
     scores = {name: best[name] for name in (*names, "val_rmse")}
     run.write_summary(
         {
-            "description": {**description, "pictures": data.name, "scores": scores},
+            "description": {
+                **description,
+                "pictures": data.name,
+                "damage": restoration.DAMAGE.value if data.damage else "pairs",
+                "scores": scores,
+            },
             "dataset": data.name,
             "training_pictures": len(data.pictures),
             "updates": int(restorer.updates.numpy()),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from absl import flags as absl_flags
 
-from experiments.support import flags
+from experiments.support import flags, picture_jobs
 from gan_transfer import errors
 
 METHOD = absl_flags.DEFINE_string(
@@ -26,8 +26,7 @@ ENSEMBLE = absl_flags.DEFINE_boolean(
     "--method=learned: mean over 8 rotations and flips, a little better, 8x slower",
 )
 LEARNED = "learned"
-_SHIPPED = {1: "restorer_gray", 3: "restorer_color"}
-_KINDS = {1: "grey", 3: "colour"}
+SHIPPED = {1: "restorer_gray", 3: "restorer_color"}
 _HARDLY_NOISY = 2 / 255
 
 
@@ -64,7 +63,7 @@ def noise_level(estimate: Callable[[], float]) -> tuple[float, str]:
         level, origin = estimate(), "estimated"
         if level < _HARDLY_NOISY:
             # White noise only: the grain of old prints spans several pixels.
-            origin += "; --sigma=N removes more"
+            origin += "; grain is no white noise: --sigma=15 removes more"
     else:
         level, origin = float(SIGMA.value) / 255, "given"
     return level, f"noise {255 * level:.1f} of 255 ({origin})"
@@ -81,14 +80,14 @@ def networks() -> Callable[[int], object]:
     load = functools.cache(pretrained.load)
     model = flags.MODEL.value
     if model is None:
-        return lambda channels: load(_SHIPPED[channels])
+        return lambda channels: load(SHIPPED[channels])
     made_for = load(model).inputs[0].shape[-1]
 
     def given(channels: int):
         if channels != made_for:
             raise errors.InputError(
-                f"a {_KINDS[channels]} picture, and --model={model} is for "
-                f"{_KINDS[made_for]} ones; use --model={_SHIPPED[channels]}"
+                f"a {picture_jobs.KINDS[channels]} picture, and --model={model} is for "
+                f"{picture_jobs.KINDS[made_for]} ones; use --model={SHIPPED[channels]}"
             )
         return load(model)
 

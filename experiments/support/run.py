@@ -18,6 +18,8 @@ _FLAGS = "flags.txt"
 _TEMPORARY = ".tmp"
 # Where things lie and how much is printed does not make another experiment.
 _NOT_COMPARED = frozenset({"out_dir", "data_dir", "verbose"})
+# Cells of studies are kept one by one: more of them do not make another study.
+_NOT_COMPARED |= {"methods", "tests", "targets", "counts", "seeds"}
 # What runs write, here and in folders below; an overwritten run loses only these.
 _ARTEFACTS = ("*.csv *.json table.md *.h5 *.keras *.npz *.png .*.tmp").split()
 

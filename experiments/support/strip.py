@@ -23,8 +23,8 @@ def write(
 ) -> None:
     """Writes a picture before and after its restoration as a PNG.
 
-    A large picture is shrunk to a strip of at most 1600 pixels, and the part that
-    changed most stands below it at full size.
+    A large picture is shrunk to a strip of at most 1600 pixels; below one shrunk by a
+    quarter or more stands the part that changed most, at full size.
 
     Args:
         path: the file to write.
@@ -46,7 +46,7 @@ def write(
     room = (room - _GAP) // 2 if beside else room
     axis = 1 if beside else 0
     rows = [_panels(labels, [_fitted(each, room) for each in shown], axis)]
-    if width > room or height > _HEIGHT:
+    if width > 1.25 * room or height > 1.25 * _HEIGHT:
         size = min(height, room * 3 // 4), min(width, room)
         top, left = _most_changed(before, after, size)
         details = [each[top:, left:][: size[0], : size[1]] for each in shown]

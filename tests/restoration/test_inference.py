@@ -233,3 +233,23 @@ def test_bad_networks_are_refused(grey):
         )
     with pytest.raises(errors.InputError, match="use at least 96"):
         inference.restore(grey, image, sigma=0.1, tile=64)
+
+
+def test_what_stands_in_a_hole_does_not_decide_about_the_rest():
+    # The picture is struck by impulses; what covers a third of it is not.
+    rng = np.random.default_rng(7)
+    rows, columns = np.mgrid[:192, :224] / 40
+    clean = np.float32(0.5 + 0.2 * np.sin(rows) * np.cos(columns))[..., None]
+    draws = rng.uniform(size=clean.shape)
+    struck = np.where(draws < 0.05, 0, np.where(draws > 0.95, 1, clean))
+    mask = np.zeros((192, 224, 1), np.float32)
+    mask[40:150, 60:160] = 1
+    covered = np.where(mask > 0, rng.normal(0.5, 0.2, clean.shape), struck)
+    damage = inference.diagnose(covered.astype(np.float32), mask)
+    assert damage.sigma == 0
+    true = (mask > 0) | (struck != clean)
+    assert np.mean(damage.mask[true] == 1) > 0.99
+    assert np.mean(damage.mask[~true] == 0) > 0.99
+    assert 0.9 < damage.impulses / np.mean((mask == 0) & (struck != clean)) < 1.1
+    told = inference.inspect(clean)
+    assert inference.diagnose(clean).sigma == told.sigma

@@ -158,3 +158,8 @@ def test_a_network_for_other_channels_is_refused():
 def test_a_negative_weight_is_refused():
     with pytest.raises(errors.InputError, match="weight of the total variation is -1"):
         priors.TotalVariation(-1.0)
+
+
+def test_sparse_keeps_pale_colours():
+    flat = tf.ones((1, 20, 24, 3)) * tf.constant([0.52, 0.50, 0.48])
+    np.testing.assert_allclose(priors.Sparse()(flat, 49 / 255), flat, atol=1e-5)
