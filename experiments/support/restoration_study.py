@@ -170,8 +170,8 @@ def report(directory, results: list[dict], references: dict) -> list[str]:
     steps = [row["step"] for row in results[0]["rows"]]
     seeds = max(map(len, curves.values()))
     lines = [
-        f"PSNR in dB after {steps[-1]:,.0f} updates, mean of {seeds} seeds (+- standard"
-        " deviation); 16 test pictures",
+        f"PSNR in dB after {steps[-1]:,.0f} updates, 16 test pictures, "
+        + (f"mean of {seeds} seeds +- standard deviation" if seeds > 1 else "one seed"),
         "",
     ]
     sentences = []
@@ -220,11 +220,16 @@ def _plot(directory, target, methods, counts, steps, curves, pretrained) -> None
         figures.curves(
             directory.path(f"{target}_{name}.png"),
             series,
-            f"{target}: PSNR of the test pictures, mean and range over seeds",
+            f"{target}: test pictures, " + _seeds_text(curves),
             x_label,
             "PSNR (dB)",
             log_x=name == "images",
         )
+
+
+def _seeds_text(curves) -> str:
+    count = max(map(len, curves.values()))
+    return f"mean and range of {count} seeds" if count > 1 else "one seed"
 
 
 def _verdict(target, methods, counts, curves, pretrained: float) -> str:
