@@ -27,7 +27,8 @@ def train(
         phases: of `schedule.train`.
         compile_phase: compiles the restorer for a phase.
         batches: number of the first update -> endless data set.
-        data: what it learns from; the `val_rmse` of its judge chooses the weights.
+        data: what it learns from; the `val_rmse` of its judge chooses the weights,
+            without an adversarial loss.
         epoch_steps: updates between two evaluations.
         title: model and data.
         description: what `pretrained.describe` will return of the run, and more.
@@ -48,6 +49,8 @@ def train(
     def watch(epoch, logs):
         logs.update(data.judge.scores(restorer.averaged_network))
 
+    # The error is not what an adversarial loss lowers: then the last weights are kept.
+    monitor = None if restoration.ADVERSARIAL_WEIGHT.value else "val_rmse"
     rows = schedule.train(
         restorer,
         phases,
@@ -57,12 +60,14 @@ def train(
         epochs=evaluations,
         epoch_steps=epoch_steps,
         images_per_step=flags.BATCH_SIZE.value,
-        monitor="val_rmse",
+        monitor=monitor,
         extra=(keras.callbacks.LambdaCallback(on_epoch_end=watch),),
         verbose=generation.progress(),
     )
-    best = min(rows, key=lambda row: row["val_rmse"])
-    restorer.averaged_network.load_weights(run.path("best.weights.h5"))
+    best = rows[-1]
+    if monitor:
+        best = min(rows, key=lambda row: row[monitor])
+        restorer.averaged_network.load_weights(run.path("best.weights.h5"))
     network = finished(restorer.averaged_network)
     restoration.save(run, network)
     restoration.draw_validation(run, data.judge, network, title)
@@ -90,8 +95,8 @@ def train(
             "best_update": int(best["step"]),
             "seed": flags.SEED.value,
             "scores": scores,
-            "protocol": "centre crops of pictures held out, not quantised; best "
-            "evaluation by val_rmse",
+            "protocol": "centre crops of pictures held out, not quantised; "
+            + ("best evaluation by val_rmse" if monitor else "last evaluation"),
         }
     )
     shown = ", ".join(f"{name} {scores[name]:.2f} dB" for name in names)
