@@ -115,10 +115,15 @@ def _telea(case, network):
 def _skimage_means(case, network):
     from skimage import restoration
 
-    return restoration.denoise_nl_means(
-        case.damaged, h=0.8 * case.sigma, sigma=case.sigma, fast_mode=True,
-        patch_size=5, patch_distance=6, channel_axis=-1,
-    )  # fmt: skip
+    found = restoration.denoise_nl_means(
+        case.damaged,
+        h=0.8 * case.sigma,
+        sigma=case.sigma,
+        patch_size=5,
+        patch_distance=6,
+        channel_axis=-1,
+    )
+    return found.reshape(case.damaged.shape)  # one channel is dropped
 
 
 def _skimage_variation(case, network):
@@ -144,9 +149,10 @@ def _opencv_means(case, network):
 def _bm3d(case, network):
     import bm3d
 
-    if case.damaged.shape[2] == 3:
-        return bm3d.bm3d_rgb(case.damaged, case.sigma)
-    return bm3d.bm3d(case.damaged[..., 0], case.sigma)[..., None]
+    colour = case.damaged.shape[2] == 3
+    run = bm3d.bm3d_rgb if colour else bm3d.bm3d
+    given = case.damaged if colour else case.damaged[..., 0]
+    return np.asarray(run(given, case.sigma)).reshape(case.damaged.shape)
 
 
 _RESTORERS = restorers.SHIPPED

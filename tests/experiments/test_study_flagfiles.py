@@ -13,7 +13,13 @@ from restoration import pretrained
 
 ROOT = pathlib.Path(__file__).parents[2]
 FLAGFILES = sorted((ROOT / "experiments" / "flags").glob("*/*.flags"))
-METHODS = ("restorer", "sliding dct", "total variation", "scikit-image biharmonic")
+METHODS = (
+    "restorer",
+    "sliding dct",
+    "total variation",
+    "scikit-image biharmonic",
+    "scikit-image non-local means",
+)
 TESTS = ("set12-noise-25", "set12_small-missing-50", "set12_small-impulses-30")
 TINY = {
     "benchmark_restoration": (
@@ -92,6 +98,7 @@ def check_benchmark_restoration(folder):
         "set12-noise-25, restorer",
         "set12-noise-25, sliding dct",
         "set12-noise-25, total variation",
+        "set12-noise-25, scikit-image non-local means",
         *(f"{test}, restorer" for test in TESTS[1:]),
         *(f"{test}, scikit-image biharmonic" for test in TESTS[1:]),
     }
