@@ -22,7 +22,7 @@ from experiments.support import (
     restoration_tests,
     run,
 )
-from gan_transfer import errors
+from gan_transfer import errors, writing
 
 _TESTS = absl_flags.DEFINE_list(
     "tests",
@@ -73,7 +73,7 @@ def main(argv):
             + ("; ".join(absent) or "choose others")
         )
     table = _table(results, tests, names)
-    with run.replacing(directory.path("table.md")) as path:
+    with writing.replacing(directory.path("table.md")) as path:
         path.write_text("\n".join(table) + "\n")
     directory.write_summary(
         {
@@ -115,7 +115,7 @@ def _measure(test, method, model: str | None) -> dict:
 
 
 def _write(path, cell: dict) -> None:
-    with run.replacing(path) as temporary:
+    with writing.replacing(path) as temporary:
         temporary.write_text(json.dumps(cell))
 
 

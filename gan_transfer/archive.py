@@ -6,12 +6,11 @@ read with `allow_pickle=False`, and two files with the same content are equal.
 
 import json
 import os
-import pathlib
 
 import keras
 import numpy as np
 
-from gan_transfer import errors
+from gan_transfer import errors, writing
 
 _CONFIG = "__config__"
 _METADATA = "__metadata__"
@@ -51,14 +50,8 @@ def save(
         arrays[f"{_CONFIG}/{name}"] = np.array(model.to_json())
         for key, variable in _variables(name, model).items():
             arrays[key] = _stored(path, key, variable, dtype)
-    path = pathlib.Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            np.savez_compressed(file, **arrays)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with writing.replacing(path) as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(file, **arrays)
 
 
 def load(

@@ -20,20 +20,18 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gan_transfer import errors, training
+from gan_transfer import errors, training, writing
 
 STATE, HISTORY, BEST = "state.weights.h5", "metrics.csv", "best.weights.h5"
 
 
 def _save_weights(model: keras.Model, path: pathlib.Path) -> None:
     """Save under a temporary name, then rename: never half a file."""
-    partial = path.with_name(f"partial.{path.name}")
     try:
         _require_space(model, path)
-        model.save_weights(partial)
-        os.replace(partial, path)
+        with writing.partial(path) as temporary:
+            model.save_weights(temporary)
     except Exception as error:
-        partial.unlink(missing_ok=True)
         number, reason = getattr(error, "errno", None), " ".join(str(error).split())
         raise OSError(number, f"cannot write it ({reason})", str(path)) from error
 
@@ -85,16 +83,11 @@ class History(keras.callbacks.Callback):
 def write_history(directory: pathlib.Path, rows: list[dict]) -> None:
     """Write `metrics.csv` whole, atomically (document A 3.1)."""
     path = pathlib.Path(directory) / HISTORY
-    partial = path.with_name(f"partial.{path.name}")
     names = list(dict.fromkeys(name for row in rows for name in row))
-    try:
-        with partial.open("w", newline="") as file:
-            writer = csv.DictWriter(file, names, restval="")
-            writer.writeheader()
-            writer.writerows(rows)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with writing.partial(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, names, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def read_history(directory: pathlib.Path) -> list[dict[str, float]]:

@@ -14,7 +14,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from gan_transfer import errors
+from gan_transfer import errors, writing
 
 DIGITS = "0123456789"
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -197,12 +197,10 @@ def _read_cache(path: pathlib.Path, counts: list[int]) -> list[Part] | None:
 
 def _write_cache(path: pathlib.Path, parts: list[Part]) -> None:
     (x_train, y_train), (x_test, y_test) = parts
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     # A home that cannot be written is no reason not to train.
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as stream:
+        with writing.replacing(path) as temporary, open(temporary, "wb") as stream:
             np.savez_compressed(
                 stream, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test
             )
-        os.replace(temporary, path)

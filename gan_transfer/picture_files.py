@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from gan_transfer import errors
+from gan_transfer import errors, writing
 
 EXTENSIONS = ("png", "jpg", "jpeg", "bmp", "gif", "webp", "tif", "tiff")
 MAX_PIXELS = 100_000_000
@@ -101,23 +101,16 @@ def check_single(path: str | os.PathLike, is_single: bool) -> None:
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
-    """Yields a temporary name that then takes a file's place (documents A-E, results).
-
-    The file is never seen half-written, and nothing is left behind on failure.
+    """`writing.replacing`, whose errors name the file and a remedy (documents A-E).
 
     Raises:
       errors.InputError: the file cannot be written.
     """
-    path = pathlib.Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        yield temporary
-        os.replace(temporary, path)
+        with writing.replacing(path) as temporary:
+            yield temporary
     except OSError as error:
         raise errors.InputError(
             f"{path}: cannot be written ({error.strerror or error}); "
             "choose an existing folder that is writable"
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()

@@ -8,8 +8,8 @@ from matplotlib import figure, ticker
 from matplotlib.backends import backend_agg
 from PIL import Image
 
-from experiments.support import run, sheet
-from gan_transfer import errors
+from experiments.support import sheet
+from gan_transfer import errors, writing
 
 # Okabe and Ito (2008): told apart by colour-blind readers too.
 _COLOURS = "#0072B2 #D55E00 #009E73 #CC79A7 #E69F00 #56B4E9 #000000".split()
@@ -150,7 +150,7 @@ def curves(
     if len(series) > 1:
         columns = 3 if max(map(len, series)) < 28 else 2
         plot.legend(loc="outside lower left", ncols=columns, frameon=False, fontsize=9)
-    with run.replacing(path) as temporary:
+    with writing.replacing(path) as temporary:
         plot.savefig(temporary, format="png")
 
 
@@ -192,7 +192,7 @@ def gif(
             for line, picture in zip(lines, pictures, strict=True)
         ]
     first, *others = [Image.fromarray(picture) for picture in pictures]
-    with run.replacing(path) as temporary:
+    with writing.replacing(path) as temporary:
         first.save(
             temporary,
             format="GIF",
@@ -226,5 +226,5 @@ def _draw_curve(
 def _write_sheet(path: str | os.PathLike[str], title: str, body: np.ndarray) -> None:
     lines = sheet.wrapped(title, max(body.shape[1], 360))
     picture = Image.fromarray(sheet.framed(sheet.stack([*lines, body], 0)))
-    with run.replacing(path) as temporary:
+    with writing.replacing(path) as temporary:
         picture.save(temporary, format="PNG")

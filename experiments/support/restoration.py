@@ -269,16 +269,6 @@ def in_float32(network, model: str, channels: int):
     return copy
 
 
-def save(directory: run.RunDirectory, network) -> None:
-    """Write `restorer.keras`, whole or not at all."""
-    partial = directory.path("partial.restorer.keras")
-    try:
-        network.save(partial)
-        partial.replace(directory.path("restorer.keras"))
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 def draw_validation(directory: run.RunDirectory, judge, network, title: str) -> None:
     """Damaged, restored and true crops of the pictures held out: `samples.png`."""
     import numpy as np

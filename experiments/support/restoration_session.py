@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from experiments.support import figures, flags, generation, restoration
+from gan_transfer import writing
 
 
 def train(
@@ -69,7 +70,8 @@ def train(
         best = min(rows, key=lambda row: row[monitor])
         restorer.averaged_network.load_weights(run.path("best.weights.h5"))
     network = finished(restorer.averaged_network)
-    restoration.save(run, network)
+    with writing.partial(run.path("restorer.keras")) as temporary:
+        network.save(temporary)
     restoration.draw_validation(run, data.judge, network, title)
     names = [name for name in best if name.startswith("val_psnr")]
     steps = [row["step"] for row in rows]

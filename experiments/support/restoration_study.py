@@ -5,8 +5,8 @@ import dataclasses
 import json
 import pathlib
 
-from experiments.support import figures, flags, restoration_targets, run
-from gan_transfer import errors
+from experiments.support import figures, flags, restoration_targets
+from gan_transfer import errors, writing
 
 # Row of the table -> recipe and learning rate; scratch trains all, from random weights.
 METHODS = {
@@ -147,7 +147,7 @@ def train_cell(cell: Cell, folder: pathlib.Path, target, measure, source, steps:
         ["damaged", "restored", "truth"],
         f"{cell.target}: {cell.method}, {cell.count} images, seed {cell.seed}",
     )
-    with run.replacing(folder / DONE) as path:
+    with writing.replacing(folder / DONE) as path:
         path.write_text(json.dumps({**dataclasses.asdict(cell), "rows": rows}))
 
 
@@ -199,7 +199,7 @@ def report(directory, results: list[dict], references: dict) -> list[str]:
         lines.append("")
         _plot(directory, target, methods, counts, steps, curves, known["pretrained"])
         sentences.append(_verdict(target, methods, counts, curves, known["pretrained"]))
-    with run.replacing(directory.path("table.md")) as path:
+    with writing.replacing(directory.path("table.md")) as path:
         path.write_text("\n".join(lines) + "\n")
     return sentences
 

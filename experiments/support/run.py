@@ -1,6 +1,5 @@
 """The folder of a run: what was asked for, what came out, and whose folder it is."""
 
-import contextlib
 import datetime
 import fnmatch
 import importlib
@@ -9,10 +8,10 @@ import os
 import pathlib
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from gan_transfer import errors
+from gan_transfer import errors, writing
 
 _FLAGS = "flags.txt"
 _TEMPORARY = ".tmp"
@@ -22,18 +21,6 @@ _NOT_COMPARED = frozenset({"out_dir", "data_dir", "verbose"})
 _NOT_COMPARED |= {"methods", "tests", "targets", "counts", "seeds"}
 # What runs write, here and in folders below; an overwritten run loses only these.
 _ARTEFACTS = ("*.csv *.json table.md *.h5 *.keras *.npz *.png .*.tmp").split()
-
-
-@contextlib.contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
-    """Yields a temporary name beside `path`, moved there when all went well."""
-    path = pathlib.Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{_TEMPORARY}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def make_folder(path: str | os.PathLike[str]) -> pathlib.Path:
@@ -105,7 +92,7 @@ class RunDirectory:
             _refuse_another(folder, held, configuration)
         run = cls(folder, resumed=held is not None)
         # Also when resuming: a folder that cannot be written shows now, not at the end.
-        with replacing(run.path(_FLAGS)) as temporary:
+        with writing.replacing(run.path(_FLAGS)) as temporary:
             temporary.write_text(_flagfile(configuration), encoding="utf-8")
         return run
 
@@ -147,7 +134,7 @@ class RunDirectory:
             sort_keys=True,
             default=lambda value: value.tolist(),
         )
-        with replacing(self.path("summary.json")) as temporary:
+        with writing.replacing(self.path("summary.json")) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
 
 

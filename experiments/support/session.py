@@ -3,7 +3,7 @@
 import dataclasses
 
 from experiments.support import figures, flags, generation, judging
-from gan_transfer import errors
+from gan_transfer import errors, writing
 
 # Fewer training images than this are not split for selection: all are needed.
 _SELECT_FROM = 1000
@@ -138,12 +138,8 @@ class Session:
             self.gan.averaged_generator.load_weights(best)
             chosen = int(min(rows, key=lambda row: row[self.monitor])["step"])
         for name in ("generator", "discriminator", "averaged_generator"):
-            partial = self.run.path(f"partial.{name}.keras")
-            try:
-                getattr(self.gan, name).save(partial)
-                partial.replace(self.run.path(f"{name}.keras"))
-            finally:
-                partial.unlink(missing_ok=True)
+            with writing.partial(self.run.path(f"{name}.keras")) as temporary:
+                getattr(self.gan, name).save(temporary)
         scores = judging.evaluate(self.gan, self.images, self.extractors)
         self._draw(rows, scores, chosen)
         self.run.write_summary(

@@ -5,8 +5,8 @@ import dataclasses
 import json
 import pathlib
 
-from experiments.support import figures, flags, generation, judging, run
-from gan_transfer import errors
+from experiments.support import figures, flags, generation, judging
+from gan_transfer import errors, writing
 
 # Row of the table -> recipe and augmentation.
 METHODS = {
@@ -130,7 +130,7 @@ def train_cell(
         reference=train[:64],
         reference_title="images trained on",
     )
-    with run.replacing(folder / DONE) as path:
+    with writing.replacing(folder / DONE) as path:
         path.write_text(json.dumps({**dataclasses.asdict(cell), "rows": rows}))
 
 
@@ -217,7 +217,7 @@ def report(directory, results: list[dict], target: str, source: str) -> list[str
             for m, s in zip(last.mean(0), spread, strict=True)
         ]
         lines.append(f"| {count:,} | {method} | " + " | ".join(entries) + " |")
-    with run.replacing(directory.path("table.md")) as path:
+    with writing.replacing(directory.path("table.md")) as path:
         path.write_text("\n".join(lines) + "\n")
     for count in dict.fromkeys(count for count, _ in curves):
         series = {}

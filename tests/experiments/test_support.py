@@ -14,7 +14,7 @@ from absl import flags as absl_flags
 from absl.testing import flagsaver
 
 from experiments.support import console, flags, run
-from gan_transfer import errors
+from gan_transfer import errors, writing
 
 SCRIPT = """
     '''A script for the tests.'''
@@ -258,7 +258,7 @@ def test_summary_holds_the_numbers_and_what_made_them(folder):
 def test_replacing_leaves_the_old_file_and_no_other_after_an_error(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(ZeroDivisionError), run.replacing(path) as temporary:
+    with pytest.raises(ZeroDivisionError), writing.replacing(path) as temporary:
         temporary.write_text("half")
         raise ZeroDivisionError
     assert (os.listdir(tmp_path), path.read_text()) == (["a.txt"], "old")
