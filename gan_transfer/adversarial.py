@@ -43,10 +43,7 @@ class GAN(training.Procedure):
         super().__init__(seed, name="gan")
         self.generator = generator
         self.discriminator = discriminator
-        if averaged_generator is None:
-            averaged_generator = keras.models.clone_model(generator)
-            averaged_generator.set_weights(generator.get_weights())
-        self.averaged_generator = averaged_generator
+        self.averaged_generator = averaged_generator or self.averaged_copy(generator)
         self.averaged_generator.trainable = False
         self.augment_probability = self.add_weight(
             name="augment_probability", shape=(), initializer="zeros", trainable=False
@@ -72,11 +69,6 @@ class GAN(training.Procedure):
     def networks(self) -> dict[str, keras.Model]:
         """`generator` and `discriminator`."""
         return {"generator": self.generator, "discriminator": self.discriminator}
-
-    @property
-    def metrics(self) -> list[keras.metrics.Metric]:
-        """Running means that `fit` resets at each epoch."""
-        return self.trackers
 
     def compile(
         self,
@@ -218,13 +210,10 @@ class GAN(training.Procedure):
         return loss
 
     def _step_loss(self, loss: tf.Tensor, network: str) -> tf.Tensor:
-        # Keras optimizers sum over replicas, so the mean is divided by their number;
-        # scale_loss is the identity unless the optimizer scales (float16).
         if network in self.anchors:
             variables = self.networks()[network].trainable_variables
             loss += self.anchors[network](variables)
-        loss /= tf.distribute.get_strategy().num_replicas_in_sync
-        return getattr(self, f"{network}_optimizer").scale_loss(loss)
+        return self.scaled(loss, getattr(self, f"{network}_optimizer"))
 
     def _adapt_augmentation(self, real_scores: tf.Tensor) -> None:
         if self.augmentation is None or self.augmentation.target is None:

@@ -39,6 +39,19 @@ class Procedure(keras.Model):
         )
         self.built = True  # there is no call(); the networks are built already
         self._compiled_flags = None
+        self.trackers = []
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """Running means (`trackers`) that `fit` resets at each epoch."""
+        return self.trackers
+
+    @staticmethod
+    def averaged_copy(network: keras.Model) -> keras.Model:
+        """A copy of `network`, for `move_average` to move (document A 3.1)."""
+        copy = keras.models.clone_model(network)
+        copy.set_weights(network.get_weights())
+        return copy
 
     def networks(self) -> dict[str, keras.Model]:
         """The trained networks by attribute name; subclasses say which."""
@@ -63,6 +76,18 @@ class Procedure(keras.Model):
             if layer.trainable:
                 for value, average in zip(layer.weights, other.weights, strict=True):
                     average.assign(value + decay * (average - value))
+
+    def scaled(
+        self, loss: tf.Tensor, optimizer: keras.optimizers.Optimizer
+    ) -> tf.Tensor:
+        """A replica's mean loss as `optimizer` takes it (document A 3.1).
+
+        Keras optimizers sum over replicas, so it is divided by their number; float16
+        optimizers scale it, others do not.
+        """
+        return optimizer.scale_loss(
+            loss / tf.distribute.get_strategy().num_replicas_in_sync
+        )
 
     def fix_flags(self) -> None:
         """Remember the trainable flags that `compile` saw (document A 3.1).

@@ -77,8 +77,7 @@ class RestorationGAN(supervised.Restorer):
                 self.discriminator(clean, training=True),
                 self.discriminator(restored, training=True),
             )
-            replicas = tf.distribute.get_strategy().num_replicas_in_sync
-            total = self.discriminator_optimizer.scale_loss(loss / replicas)
+            total = self.scaled(loss, self.discriminator_optimizer)
         variables = self.discriminator.trainable_variables
         self.discriminator_optimizer.apply(tape.gradient(total, variables), variables)
         return loss

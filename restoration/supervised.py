@@ -76,10 +76,7 @@ class Restorer(training.Procedure):
     ):
         super().__init__(seed, name="restorer")
         self.network = network
-        if averaged_network is None:
-            averaged_network = keras.models.clone_model(network)
-            averaged_network.set_weights(network.get_weights())
-        self.averaged_network = averaged_network
+        self.averaged_network = averaged_network or self.averaged_copy(network)
         self.averaged_network.trainable = False
         self.trackers = [keras.metrics.Mean(name="loss"), keras.metrics.Mean("psnr")]
 
@@ -91,11 +88,6 @@ class Restorer(training.Procedure):
     def result(self) -> keras.Model:
         """The averaged network."""
         return self.averaged_network
-
-    @property
-    def metrics(self) -> list[keras.metrics.Metric]:
-        """Running means that `fit` resets at each epoch."""
-        return self.trackers
 
     def compile(
         self,
@@ -154,8 +146,7 @@ class Restorer(training.Procedure):
         with tf.GradientTape() as tape:
             restored = self.network(inputs, training=True)
             loss = self.objective(restored, clean)
-            replicas = tf.distribute.get_strategy().num_replicas_in_sync
-            total = self.network_optimizer.scale_loss(loss / replicas)
+            total = self.scaled(loss, self.network_optimizer)
         variables = self.network.trainable_variables
         self.network_optimizer.apply(tape.gradient(total, variables), variables)
         return loss, restored
