@@ -19,13 +19,10 @@ _KERNEL = absl_flags.DEFINE_string(
     ".npz archive, as kernels.npz:k1",
 )
 flags.adopt(
-    picture_jobs.INPUT,
-    picture_jobs.OUTPUT,
-    picture_jobs.STRIP,
+    *picture_jobs.FLAGS,
     restorers.METHOD,
     restorers.SIGMA,
     flags.MODEL,
-    flags.OVERWRITE,
 )
 _METHODS = (restorers.LEARNED, "sparse", "total_variation")
 _LEAST_NOISE = 0.5 / 255  # about that of rounding to 8 bits

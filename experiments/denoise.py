@@ -12,14 +12,11 @@ Example:
 from experiments.support import console, flags, picture_jobs, restorers
 
 flags.adopt(
-    picture_jobs.INPUT,
-    picture_jobs.OUTPUT,
-    picture_jobs.STRIP,
+    *picture_jobs.FLAGS,
     restorers.METHOD,
     restorers.SIGMA,
     restorers.ENSEMBLE,
     flags.MODEL,
-    flags.OVERWRITE,
 )
 _METHODS = (restorers.LEARNED, "sparse", "ksvd", "sliding_dct", "total_variation")
 

@@ -13,16 +13,11 @@ import numpy as np
 from experiments.support import console, flags, picture_jobs, restorers
 
 flags.adopt(
-    picture_jobs.INPUT,
-    picture_jobs.OUTPUT,
-    picture_jobs.MASK,
-    picture_jobs.MASK_INVERT,
-    picture_jobs.MASK_ALPHA,
-    picture_jobs.STRIP,
+    *picture_jobs.FLAGS,
+    *picture_jobs.MASK_FLAGS,
     restorers.METHOD,
     restorers.ENSEMBLE,
     flags.MODEL,
-    flags.OVERWRITE,
 )
 # No method here invents content: the middle of wider holes can only be smooth.
 _WIDE = 48

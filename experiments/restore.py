@@ -11,17 +11,12 @@ Example:
 from experiments.support import console, flags, picture_jobs, restorers
 
 flags.adopt(
-    picture_jobs.INPUT,
-    picture_jobs.OUTPUT,
-    picture_jobs.MASK,
-    picture_jobs.MASK_INVERT,
-    picture_jobs.MASK_ALPHA,
-    picture_jobs.STRIP,
+    *picture_jobs.FLAGS,
+    *picture_jobs.MASK_FLAGS,
     restorers.METHOD,
     restorers.SIGMA,
     restorers.ENSEMBLE,
     flags.MODEL,
-    flags.OVERWRITE,
 )
 _METHODS = (restorers.LEARNED,)
 

@@ -33,8 +33,8 @@ _PILLOW_OPTIONS = {
     "WEBP": {"lossless": True, "exact": True},
 }
 _MAX_DPI = 65535
-# ITU-R BT.601.
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+# ITU-R BT.601, of red, green and blue.
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -162,7 +162,7 @@ def write(path: str | os.PathLike, picture: Picture, pixels: np.ndarray) -> None
         samples = samples[:, :, 0]
     try:
         content = _encode(samples, format_, picture)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise errors.InputError(
             f"{path}: cannot be saved as {format_} ({error}); use .png"
         ) from error
@@ -213,7 +213,7 @@ def read_mask(
         remedy = "make missing pixels transparent and known ones opaque"
     else:
         remedy = "paint missing pixels white and known ones black"
-        weights = _LUMA if picture.pixels.shape[2] == 3 else np.ones(1, np.float32)
+        weights = LUMA if picture.pixels.shape[2] == 3 else np.ones(1, np.float32)
         missing = picture.pixels @ weights * opacity > 0.5
     mask = (missing != invert).astype(np.float32)[:, :, None]
     if missing_share(mask) in (0.0, 1.0):

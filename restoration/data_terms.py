@@ -188,7 +188,7 @@ class Deblur:
     def proximal(self, z: tf.Tensor, rho: float) -> tf.Tensor:
         """The x-step, exact for circular images."""
         transfer, sides = self._transfer, z.shape[1:3]
-        spectrum = _fourier(z)
+        spectrum = operators.fourier(z)
         denominator = tf.abs(transfer) ** 2 + rho * self.sigma**2
         inverse = tf.math.conj(transfer) / tf.cast(denominator, tf.complex64)
         x = z
@@ -196,12 +196,14 @@ class Deblur:
             observed = self._padded
             if not self.circular:
                 observed = tf.where(self._seen, observed, self._blur(x))
-            gain = inverse * (_fourier(observed) - transfer * spectrum)
-            x = z + _inverse_fourier(gain, sides)
+            gain = inverse * (operators.fourier(observed) - transfer * spectrum)
+            x = z + operators.inverse_fourier(gain, sides)
         return x
 
     def _blur(self, x: tf.Tensor) -> tf.Tensor:
-        return _inverse_fourier(self._transfer * _fourier(x), x.shape[1:3])
+        return operators.inverse_fourier(
+            self._transfer * operators.fourier(x), x.shape[1:3]
+        )
 
     def residual(self, x: tf.Tensor) -> tf.Tensor:
         """`A x - y` where y was seen."""
@@ -236,12 +238,3 @@ def _checked(y: tf.Tensor, sigma: float, *, zero: bool = False) -> tf.Tensor:
             f"noise level sigma is {sigma}; it must be {'>= 0' if zero else '> 0'}"
         )
     return y
-
-
-def _fourier(x: tf.Tensor) -> tf.Tensor:
-    """`[B, H, W, C]` -> complex64 `[B, C, H, W // 2 + 1]`."""
-    return tf.signal.rfft2d(tf.transpose(x, [0, 3, 1, 2]))
-
-
-def _inverse_fourier(spectrum: tf.Tensor, sides: tuple[int, int]) -> tf.Tensor:
-    return tf.transpose(tf.signal.irfft2d(spectrum, sides), [0, 2, 3, 1])

@@ -11,7 +11,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from gan_transfer import errors
+from gan_transfer import errors, pictures
 
 Random = np.random.Generator | np.random.RandomState
 
@@ -22,7 +22,6 @@ COLOURS = {
     "dirt": (0.22, 0.21, 0.19),
     "dust": (0.92, 0.91, 0.88),
 }
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 # Below, an overlay changes an 8-bit image by at most 5 steps.
 _VISIBLE = 0.02
 
@@ -112,7 +111,7 @@ def overlay(
     alpha = alpha[..., None]
     shade = np.array(colour, np.float32)
     if channels == 1:
-        shade = shade @ _LUMA
+        shade = shade @ pictures.LUMA
     covered = image + alpha * (shade - image)
     return covered.astype(np.float32), (alpha > _VISIBLE).astype(np.float32)
 

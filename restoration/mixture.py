@@ -12,13 +12,15 @@ from gan_transfer import errors
 from restoration import filling
 
 KINDS = ("noise", "impulses", "pixels", "shapes")
+# Distance of the keys of two draws of one update.
+_DRAW_KEYS = 7919
 _MAX_SIGMA = 55.0 / 255.0
 _MAX_SIGMA_MISSING = 30.0 / 255.0
 
 
 def _uniform(count: tf.Tensor, key: tf.Tensor, draw: int, low=0.0, high=1.0):
     """`count` draws from U(low, high) as `[count, 1, 1, 1]`."""
-    seed = key + tf.constant([7919 * draw, 0])
+    seed = key + tf.constant([_DRAW_KEYS * draw, 0])
     return tf.random.stateless_uniform([count, 1, 1, 1], seed, low, high)
 
 
@@ -71,12 +73,12 @@ class Mixture:
         pixels = (draw >= edges[1]) & (draw < edges[2])
         shapes = draw >= edges[2]
         sigma = self._sigmas(count, key, draw < edges[0], impulses)
-        normal = tf.random.stateless_normal(tf.shape(clean), key + [7919 * 2, 0])
+        normal = tf.random.stateless_normal(tf.shape(clean), key + [_DRAW_KEYS * 2, 0])
         noisy = clean + sigma * normal
         struck, hit = self._impulses(clean, key)
         share = _uniform(count, key, 3, 0.1, 0.95)
         lost = tf.random.stateless_uniform(
-            [*_sides(clean, count), 1], key + [7919 * 4, 0]
+            [*_sides(clean, count), 1], key + [_DRAW_KEYS * 4, 0]
         )
         mask = tf.zeros_like(clean)
         mask = tf.where(impulses, hit, mask)
@@ -94,7 +96,7 @@ class Mixture:
 
     def _impulses(self, clean, key) -> tuple[tf.Tensor, tf.Tensor]:
         count = tf.shape(clean)[0]
-        draws = tf.random.stateless_uniform(tf.shape(clean), key + [7919 * 8, 0])
+        draws = tf.random.stateless_uniform(tf.shape(clean), key + [_DRAW_KEYS * 8, 0])
         apart = _uniform(count, key, 9) < 0.5
         draws = tf.where(apart, draws, draws[..., :1])
         density = _uniform(count, key, 10, 0.05, 0.8)
@@ -112,9 +114,9 @@ class Mixture:
                 f"{size}x{size}; draw a bank of larger masks"
             )
         chosen = tf.random.stateless_uniform(
-            [count], key + [7919 * 11, 0], 0, number, tf.int32
+            [count], key + [_DRAW_KEYS * 11, 0], 0, number, tf.int32
         )
-        place = tf.random.stateless_uniform([2], key + [7919 * 12, 0])
+        place = tf.random.stateless_uniform([2], key + [_DRAW_KEYS * 12, 0])
         room = tf.cast([size - height + 1, size - width + 1], tf.float32)
         top, left = tf.unstack(tf.cast(place * room, tf.int32))
         crop = tf.gather(tf.constant(self.bank), chosen)
@@ -135,7 +137,7 @@ def gaussian(
     """
     count = tf.shape(clean)[0]
     sigma = _uniform(count, key, 5, 0.0, _MAX_SIGMA)
-    normal = tf.random.stateless_normal(tf.shape(clean), key + [7919 * 2, 0])
+    normal = tf.random.stateless_normal(tf.shape(clean), key + [_DRAW_KEYS * 2, 0])
     level = tf.broadcast_to(sigma, [*_sides(clean, count), 1])
     return clean + sigma * normal, level, tf.zeros_like(clean)
 

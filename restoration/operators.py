@@ -154,8 +154,16 @@ def _check(kernel: np.ndarray, name: str) -> None:
         )
 
 
+def fourier(x: tf.Tensor) -> tf.Tensor:
+    """Spectra: `[B, H, W, C]` -> complex64 `[B, C, H, W // 2 + 1]` (document A 2.2)."""
+    return tf.signal.rfft2d(tf.transpose(x, [0, 3, 1, 2]))
+
+
+def inverse_fourier(spectrum: tf.Tensor, sides: tuple[int, int]) -> tf.Tensor:
+    """Images `[B, H, W, C]` of the sides (H, W) from what `fourier` returns (A 2.2)."""
+    return tf.transpose(tf.signal.irfft2d(spectrum, sides), [0, 2, 3, 1])
+
+
 def _filtered(x: tf.Tensor, transfer: np.ndarray) -> tf.Tensor:
     """Multiply by a transfer function in the Fourier domain."""
-    spectrum = tf.signal.rfft2d(tf.transpose(x, [0, 3, 1, 2]))
-    filtered = tf.signal.irfft2d(spectrum * transfer, tuple(x.shape[1:3]))
-    return tf.transpose(filtered, [0, 2, 3, 1])
+    return inverse_fourier(fourier(x) * transfer, tuple(x.shape[1:3]))

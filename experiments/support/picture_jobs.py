@@ -46,6 +46,8 @@ MASK_ALPHA = absl_flags.DEFINE_boolean(
 STRIP = absl_flags.DEFINE_boolean(
     "strip", True, "write NAME_before_after.png beside each output"
 )
+MASK_FLAGS = (MASK, MASK_INVERT, MASK_ALPHA)
+FLAGS = (INPUT, OUTPUT, STRIP, flags.OVERWRITE)
 KINDS = {1: "grey", 3: "colour"}
 _BEFORE_AFTER, _MASK = "_before_after", "_mask"
 _READ_ONLY = ".gif"

@@ -273,17 +273,13 @@ def draw_validation(directory: run.RunDirectory, judge, network, title: str) -> 
     """Damaged, restored and true crops of the pictures held out: `samples.png`."""
     import numpy as np
 
+    from restoration import metrics
+
     count = len(judge.mixed[0])
     shown = slice(0, None, max(1, count // 12))
     inputs = [part[shown] for part in judge.mixed]
     restored = network.predict_on_batch(inputs)
     clean = np.tile(judge.clean, (count // len(judge.clean), 1, 1, 1))[shown]
-    rows = [_pixels(each) for each in (inputs[0], restored, clean)]
+    rows = [metrics.quantise(each) for each in (inputs[0], restored, clean)]
     labels = ["damaged (missing pixels filled)", "restored", "truth"]
     figures.pairs(directory.path("samples.png"), rows, labels, title)
-
-
-def _pixels(images):
-    import numpy as np
-
-    return np.round(255 * np.clip(images, 0, 1)).astype(np.uint8)

@@ -18,22 +18,17 @@ class Method:
         run: (case, network) -> restored image `[H, W, C]`.
         model: shipped restorer by channel count, or None for a classical method.
         needs: module it needs, or None.
-        grey_only: for methods that treat one channel.
     """
 
     damages: tuple[str, ...]
     run: Callable
     model: dict[int, str] | None = None
     needs: str | None = None
-    grey_only: bool = False
 
     def fits(self, test: restoration_tests.Test) -> bool:
         """Whether the method can be asked this test."""
-        grey = test.channels == 1
-        return (
-            test.damage in self.damages
-            and (grey or not self.grey_only)
-            and (self.model is None or test.channels in self.model)
+        return test.damage in self.damages and (
+            self.model is None or test.channels in self.model
         )
 
     def installed(self) -> bool:
@@ -163,9 +158,9 @@ METHODS = {
         ("noise", "missing", "impulses"), _learned, {3: "restorer_synthetic_color"}
     ),
     "unrolled sparse": Method(("noise",), _learned, {1: "unrolled_sparse_gray"}),
-    "k-svd": Method(("noise",), _k_svd, grey_only=True),
-    "omp-dct": Method(("noise",), _omp_dct, grey_only=True),
-    "sliding dct": Method(("noise",), _sliding_dct, grey_only=True),
+    "k-svd": Method(("noise",), _k_svd),
+    "omp-dct": Method(("noise",), _omp_dct),
+    "sliding dct": Method(("noise",), _sliding_dct),
     "total variation": Method(("noise", "blur"), _total_variation),
     "bm3d": Method(("noise",), _bm3d, needs="bm3d"),
     "scikit-image non-local means": Method(("noise",), _skimage_means, needs="skimage"),

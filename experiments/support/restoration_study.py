@@ -63,17 +63,16 @@ class Measure:
 
     def restored(self, network):
         """Restored test pictures, uint8 `[N, H, W, 1]`."""
-        import numpy as np
+        from restoration import metrics
 
-        output = network.predict_on_batch(self.inputs)
-        return np.round(255 * np.clip(output, 0, 1)).astype(np.uint8)
+        return metrics.quantise(network.predict_on_batch(self.inputs))
 
     def psnr(self, network) -> float:
         """Mean PSNR in dB of the quantised output."""
         return self.psnr_of(self.restored(network))
 
     def psnr_of(self, pixels) -> float:
-        """Mean PSNR in dB of pictures."""
+        """Mean PSNR in dB of uint8 pictures, that of one of them at most 100."""
         import numpy as np
 
         difference = pixels / 255.0 - self.clean
@@ -82,9 +81,9 @@ class Measure:
 
     def damaged(self):
         """The pictures as given, uint8."""
-        import numpy as np
+        from restoration import metrics
 
-        return np.round(255 * np.clip(self.inputs[0], 0, 1)).astype(np.uint8)
+        return metrics.quantise(self.inputs[0])
 
 
 def train_cell(cell: Cell, folder: pathlib.Path, target, measure, source, steps: int):
@@ -96,7 +95,7 @@ def train_cell(cell: Cell, folder: pathlib.Path, target, measure, source, steps:
     import numpy as np
 
     from gan_transfer import recipes, schedule, transfer
-    from restoration import networks, patches, pretrained, supervised
+    from restoration import metrics, networks, patches, pretrained, supervised
 
     keras.utils.set_random_seed(cell.seed)
     recipe, rate = METHODS[cell.method]
@@ -142,7 +141,7 @@ def train_cell(cell: Cell, folder: pathlib.Path, target, measure, source, steps:
         [
             measure.damaged()[:6],
             measure.restored(restorer.averaged_network)[:6],
-            np.round(255 * measure.clean[:6]).astype(np.uint8),
+            metrics.quantise(measure.clean[:6]),
         ],
         ["damaged", "restored", "truth"],
         f"{cell.target}: {cell.method}, {cell.count} images, seed {cell.seed}",

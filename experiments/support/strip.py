@@ -7,6 +7,7 @@ from PIL import Image
 
 from experiments.support import sheet
 from gan_transfer import picture_files
+from restoration import metrics
 
 _WIDTH, _HEIGHT = 1600, 1000  # pixels: of a strip, and at most of one picture in it
 _SMALL = 128  # pixels: pictures below it are enlarged by a whole factor
@@ -58,7 +59,7 @@ def write(
 
 
 def _pixels(image: np.ndarray) -> np.ndarray:
-    pixels = np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)
+    pixels = metrics.quantise(image)
     return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
 
 
