@@ -102,7 +102,7 @@ def main(argv):
                 gan, generation.DEPTH.value, _BATCH_NORM.value
             )
             for phase in phases:
-                print(cross_domain.plan(gan, copies, phase, settings))
+                print(cross_domain.plan(gan, copies, phase, settings.learning_rate))
         session = sessions.Session(argv[0], images, gan, description, steps, phases)
         print(
             f"{session.title} from {about['dataset']}: {len(session.train):,} images, "
@@ -110,19 +110,7 @@ def main(argv):
             f"{'no' if settings.augmentation is None else 'with'} augmentation, about "
             f"{_estimated_minutes(session):.1f} minutes -> {session.run.folder}"
         )
-        rows = schedule.train(
-            gan,
-            phases,
-            lambda phase: settings.compile(gan, phase),
-            session.batches,
-            session.run.folder,
-            epochs=session.epochs,
-            epoch_steps=session.epoch_steps,
-            images_per_step=session.images_per_step,
-            monitor=session.monitor,
-            extra=session.watchers(),
-            verbose=generation.progress(),
-        )
+        rows = session.fit(lambda phase: settings.compile(gan, phase))
     scores = session.finish(rows, {"recipe": recipe, "source": generation.SOURCE.value})
     _draw_pairs(session.run, source, gan, about, images.name)
     print(f"{session.title}, test scores:")
@@ -134,7 +122,7 @@ def _estimated_minutes(session) -> float:
     """Minutes of training, from one timed forward pass of each network."""
     import tensorflow as tf
 
-    gan, batch = session.gan, flags.BATCH_SIZE.value
+    gan, batch = session.model, flags.BATCH_SIZE.value
     total = 0.0
     # G runs forward twice and backward once, D forward three times and backward three.
     for network, passes in ((gan.generator, 4), (gan.discriminator, 9)):
@@ -153,11 +141,11 @@ def _estimated_minutes(session) -> float:
 
 def _draw_pairs(directory, source, gan, about, target_name: str) -> None:
     """Source and target images of equal latents, one above the other."""
-    from gan_transfer import adversarial, data
+    from gan_transfer import data, sampling
 
     if source.latent_dim != gan.latent_dim:
         return
-    latents = adversarial.sample_latents(12, gan.latent_dim, 0)
+    latents = sampling.sample_latents(12, gan.latent_dim, 0)
     figures.pairs(
         directory.path("pairs.png"),
         [data.to_uint8(each.decode(latents)) for each in (source, gan)],

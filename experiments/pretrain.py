@@ -1,17 +1,31 @@
 """Train a GAN from scratch and evaluate it (documents A 3.2(1), B 3.1.3, C 3.2).
 
---model is dcgan (the default), sngan, document_a_mnist, document_b_256, document_c_64,
-document_e_mnist or tensorflow_tutorial; --loss is non_saturating (the default),
-minimax, least_squares, wasserstein, hinge or relativistic. Run it again to continue
-where it was stopped.
+--model is dcgan (the default), sngan (spectral normalisation), sagan (self-attention),
+prelu, document_a_mnist, document_b_256, document_c_64, document_e_mnist or
+tensorflow_tutorial; --loss is non_saturating (the default), minimax, least_squares,
+huber, wasserstein, hinge or relativistic. Run it again to continue where it was
+stopped.
 
 Example:
     python -m experiments.pretrain --flagfile=experiments/flags/pretrain/mnist.flags
 """
 
+from absl import flags as absl_flags
+
 from experiments.support import console, flags, generation, judging
 from experiments.support import session as sessions
 
+_TRAINING = absl_flags.DEFINE_enum(
+    "training",
+    "dense",
+    ["dense", "pruned", "two_stage", "dynamic_sparse"],
+    "strategy: all weights; twice the largest ones kept and set back to their start; "
+    "the same, with augmentation for the last of the three phases; or few weights that "
+    "move while training",
+)
+_DENSITY = absl_flags.DEFINE_float(
+    "density", 0.3, "share of weights that the sparse strategies keep", 0.01, 0.99
+)
 flags.adopt(*generation.TRAINING_FLAGS, *generation.NETWORK_FLAGS)
 
 _DEFAULT_STEPS = 4000
@@ -22,11 +36,12 @@ def main(argv):
     model = flags.one_of(flags.MODEL, generation.MODELS)
     flags.one_of(flags.LOSS, generation.LOSSES)
     with console.quiet_tensorflow():
-        from gan_transfer import adversarial, schedule
+        from gan_transfer import adversarial, sparsity, strategies
         from gan_transfer.networks import presets
 
     images = generation.load_images(*generation.wanted_format(model))
-    settings = generation.settings()
+    two_stage = _TRAINING.value == "two_stage"
+    settings = generation.settings("diffaugment" if two_stage else "none")
     classes = generation.classes(images)
     description = {
         "model": model,
@@ -50,27 +65,20 @@ def main(argv):
         gan = adversarial.GAN(*networks, seed=flags.SEED.value)
         description["latent_dim"] = gan.latent_dim
         steps = flags.STEPS.value or _DEFAULT_STEPS
-        phases = [schedule.Phase("pretrain", 1.0, lambda: None)]
+        phases = strategies.phases(
+            _TRAINING.value,
+            gan,
+            _DENSITY.value,
+            updates=generation.whole_updates(steps),
+        )
         session = sessions.Session(argv[0], images, gan, description, steps, phases)
         print(
             f"{session.title}: {len(session.train):,} images "
             f"{images.size}x{images.size}x{images.channels}, "
             f"{session.epochs * session.epoch_steps:,} updates -> {session.run.folder}"
         )
-        rows = schedule.train(
-            gan,
-            phases,
-            lambda phase: settings.compile(gan, phase),
-            session.batches,
-            session.run.folder,
-            epochs=session.epochs,
-            epoch_steps=session.epoch_steps,
-            images_per_step=session.images_per_step,
-            monitor=session.monitor,
-            extra=session.watchers(),
-            verbose=generation.progress(),
-        )
-    scores = session.finish(rows, {})
+        rows = session.fit(lambda phase: settings.compile(gan, phase))
+    scores = session.finish(rows, {"density": sparsity.density(gan)})
     print(f"{session.title}, test scores:")
     judging.print_scores(scores)
     print(f"pictures, models and summary.json are in {session.run.folder}")

@@ -29,7 +29,7 @@ _FRAMES = 12
 def main(argv):
     """Draw one kind of picture."""
     with console.quiet_tensorflow():
-        from gan_transfer import adversarial, data, errors, pretrained
+        from gan_transfer import data, errors, pretrained, sampling
 
     gan = pretrained.load(generation.SOURCE.value)
     seed, count = flags.SEED.value, _COUNT.value
@@ -39,7 +39,7 @@ def main(argv):
         return data.to_uint8(model.decode(latents, _LABEL.value))
 
     def latents(number):
-        return adversarial.sample_latents(number, gan.latent_dim, seed)
+        return sampling.sample_latents(number, gan.latent_dim, seed)
 
     def target(name):
         return run.make_folder(flags.OUT_DIR.value) / name

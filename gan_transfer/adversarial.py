@@ -5,18 +5,17 @@ generator update, then the moving average of the generator's weights.
 """
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from gan_transfer import augmentation as augmentations
-from gan_transfer import errors, losses, regularization, training
+from gan_transfer import errors, losses, regularization, sampling, training
 
 # Numbers of the random draws of one update (`training.Procedure.key`): discriminator
 # update k draws from D_DRAWS (1 + k) on, so there is room for 7 of them.
 G_DRAWS, D_DRAWS = 0, 8
 
 
-class GAN(training.Procedure):
+class GAN(sampling.Generative):
     """Generative adversarial network as one Keras model (documents A 3.2, B 3.1).
 
     Generator and discriminator are Functional models as `networks` makes them; latent
@@ -31,6 +30,8 @@ class GAN(training.Procedure):
             uses.
         augment_probability: float32 scalar weight, see `augmentation.Augmentation`.
     """
+
+    IMAGE_ENDS = {"generator": "output", "discriminator": "input"}
 
     def __init__(
         self,
@@ -48,27 +49,29 @@ class GAN(training.Procedure):
         self.augment_probability = self.add_weight(
             name="augment_probability", shape=(), initializer="zeros", trainable=False
         )
-        self.latent_dim = generator.inputs[0].shape[-1]
-        self.image_shape = tuple(generator.outputs[0].shape[1:])
-        self.classes = self._count_classes()
+        if len(generator.inputs) != len(discriminator.inputs):
+            raise errors.InputError(
+                "one of generator and discriminator takes class labels and the other "
+                "does not; build both with the same number of classes"
+            )
+        self.fix_format()
         self.trackers = [
             keras.metrics.Mean(name=name)
             for name in ("d_loss", "g_loss", "d_real", "d_fake")
         ]
 
-    def _count_classes(self) -> int:
-        if len(self.generator.inputs) != len(self.discriminator.inputs):
-            raise errors.InputError(
-                "one of generator and discriminator takes class labels and the other "
-                "does not; build both with the same number of classes"
-            )
-        if len(self.generator.inputs) == 1:
-            return 0
-        return self.generator.get_layer("stem_classes").input_dim
-
     def networks(self) -> dict[str, keras.Model]:
         """`generator` and `discriminator`."""
         return {"generator": self.generator, "discriminator": self.discriminator}
+
+    def stored_networks(self) -> dict[str, keras.Model]:
+        """`generator`, `discriminator` and `averaged_generator`."""
+        return {**self.networks(), "averaged_generator": self.averaged_generator}
+
+    @property
+    def sampler(self) -> keras.Model:
+        """The averaged generator."""
+        return self.averaged_generator
 
     def compile(
         self,
@@ -174,7 +177,7 @@ class GAN(training.Procedure):
             results = gradients(bool(self.penalties))
         loss, real_scores, fake_scores, found = results
         variables = self.discriminator.trainable_variables
-        self.discriminator_optimizer.apply(found, variables)
+        self.step(self.discriminator_optimizer, found, variables)
         if self.clip is not None:
             regularization.clip_weights(variables, self.clip)
         self._adapt_augmentation(real_scores)
@@ -206,7 +209,7 @@ class GAN(training.Procedure):
             total = self._step_loss(loss, "generator")
         variables = self.generator.trainable_variables
         found = tape.gradient(total, variables)
-        self.generator_optimizer.apply(found, variables)
+        self.step(self.generator_optimizer, found, variables)
         return loss
 
     def _step_loss(self, loss: tf.Tensor, network: str) -> tf.Tensor:
@@ -230,72 +233,3 @@ class GAN(training.Procedure):
     def result(self) -> keras.Model:
         """The averaged generator: what is kept of a run."""
         return self.averaged_generator
-
-    def generate(
-        self,
-        count: int,
-        seed: int = 0,
-        labels: np.ndarray | int | None = None,
-        *,
-        batch_size: int = 256,
-    ) -> np.ndarray:
-        """Sample the averaged generator (document A 3.2(3)).
-
-        Args:
-            count: number of images.
-            seed: fixes the latents; the same seed gives the same images.
-            labels: class per image `[count]`, or one for all; for conditional networks,
-                where None cycles through the classes.
-            batch_size: images per call of the network.
-
-        Returns:
-            float32 `[count, H, W, C]` in [-1, 1].
-
-        Raises:
-            InputError: a label for an unconditional network or out of range.
-        """
-        latents = sample_latents(count, self.latent_dim, seed)
-        return self.decode(latents, labels, batch_size=batch_size)
-
-    def decode(
-        self,
-        latents: np.ndarray,
-        labels: np.ndarray | int | None = None,
-        *,
-        batch_size: int = 256,
-    ) -> np.ndarray:
-        """Images of given latents `[N, latent_dim]`, as `generate` (document A 3.2)."""
-        inputs = [np.asarray(latents, np.float32)]
-        if self.classes or labels is not None:
-            inputs.append(self._checked_labels(labels, len(latents)))
-        parts = [
-            self._decode([tf.constant(x[s : s + batch_size]) for x in inputs]).numpy()
-            for s in range(0, len(latents), batch_size)
-        ]
-        return np.concatenate(parts) if parts else np.zeros((0, *self.image_shape), "f")
-
-    @tf.function(reduce_retracing=True, autograph=False)
-    def _decode(self, inputs: list[tf.Tensor]) -> tf.Tensor:
-        inputs = inputs if self.classes else inputs[0]
-        return self.averaged_generator(inputs, training=False)
-
-    def _checked_labels(self, labels, count: int) -> np.ndarray:
-        if not self.classes:
-            raise errors.InputError(
-                "this model was trained without classes: leave the label out"
-            )
-        if labels is None:
-            labels = np.arange(count) % self.classes
-        labels = np.asarray(labels)
-        fitting = labels.shape in ((), (count,)) and labels.dtype.kind in "iu"
-        if not (fitting and np.isin(labels, range(self.classes)).all()):
-            raise errors.InputError(
-                f"labels must be integers within 0..{self.classes - 1}, one for all or "
-                f"one for each of the {count} images"
-            )
-        return np.broadcast_to(labels.astype(np.int32), (count,))
-
-
-def sample_latents(count: int, width: int, seed: int) -> np.ndarray:
-    """Latents `[count, width]` ~ N(0, 1), float32, fixed by `seed` (document A 3.2)."""
-    return tf.random.stateless_normal([count, width], [seed, 0]).numpy()

@@ -158,7 +158,7 @@ class FiniteGuard(keras.callbacks.Callback):
             raise errors.Diverged(
                 f"training diverged: {bad[0]} is not finite at update "
                 f"{int(self.model.updates.numpy())}; the state of the epoch before "
-                "is kept; try a lower --learning_rate or --penalty=r1"
+                "is kept; try a lower --learning_rate, or for a GAN --penalty=r1"
             )
 
 

@@ -18,6 +18,7 @@ from gan_transfer import (
     data,
     errors,
     recipes,
+    sampling,
     schedule,
     transfer,
 )
@@ -39,8 +40,35 @@ def preprocess(
     return data.load(dataset, size=size, channels=channels, **choices)
 
 
+def copy_networks(
+    source: sampling.Generative, networks: dict[str, keras.Model], ends: dict[str, str]
+) -> Copies:
+    """Fill new networks from a source GAN or VAE (document B 3.2.1, step 2).
+
+    What makes images is filled from the source's sampler, be it generator or decoder,
+    what sees them from its discriminator or encoder: stages of equal shape are copied,
+    the rest is new and in the report.
+
+    Args:
+        source: a pretrained model.
+        networks: of the target by name, filled in place.
+        ends: `IMAGE_ENDS` of the target's class.
+    """
+    (seeing,) = (n for n, end in source.IMAGE_ENDS.items() if end == "input")
+    found = {"output": source.sampler, "input": source.networks()[seeing]}
+    return {
+        name: copying.copy_weights(
+            found[ends[name]],
+            network,
+            align=ends[name],
+            exceptions=("channels", "classes", "size"),
+        )
+        for name, network in networks.items()
+    }
+
+
 def migrate(
-    source: adversarial.GAN,
+    source: sampling.Generative,
     generator: keras.Model,
     discriminator: keras.Model,
     *,
@@ -57,15 +85,8 @@ def migrate(
     Returns:
         The target GAN and, per network, what became of each layer.
     """
-    exceptions = ("channels", "classes", "size")
-    copies = {
-        "generator": copying.copy_weights(
-            source.averaged_generator, generator, align="output", exceptions=exceptions
-        ),
-        "discriminator": copying.copy_weights(
-            source.discriminator, discriminator, align="input", exceptions=exceptions
-        ),
-    }
+    networks = {"generator": generator, "discriminator": discriminator}
+    copies = copy_networks(source, networks, adversarial.GAN.IMAGE_ENDS)
     if recipe == recipes.latent_head.__name__:
         generator = recipes.with_latent_head(generator)
     if recipe == recipes.new_head.__name__:
@@ -79,26 +100,26 @@ def migrate(
 
 
 def plan(
-    gan: adversarial.GAN,
+    model: sampling.Generative,
     copies: Copies,
     phase: schedule.Phase,
-    settings: recipes.Settings,
+    learning_rate: float,
 ) -> str:
     """The printed plan of both networks in one phase (document B 3.2.1, step 2).
 
     Sets the phase's flags; `schedule.train` sets them again.
     """
     phase.prepare()
-    rates = transfer.layerwise_rates(gan.generator, phase.rates)
-    return f"phase {phase.name}, {phase.share:.0%} of the updates\n" + "\n".join(
-        copying.plan(
-            network,
-            copies[name],
-            learning_rate=settings.learning_rate,
-            rates=rates if name == "generator" else None,
+    lines = [f"phase {phase.name}, {phase.share:.0%} of the updates"]
+    for name, network in model.networks().items():
+        rates = None
+        if model.IMAGE_ENDS[name] == "output":
+            rates = transfer.layerwise_rates(network, phase.rates)
+        copied = copies[name]
+        lines.append(
+            copying.plan(network, copied, learning_rate=learning_rate, rates=rates)
         )
-        for name, network in gan.networks().items()
-    )
+    return "\n".join(lines)
 
 
 def adapt(

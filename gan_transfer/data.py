@@ -174,11 +174,11 @@ def to_uint8(values: np.ndarray) -> np.ndarray:
       uint8, same shape.
 
     Raises:
-      errors.InputError: NaN or infinite values.
+      errors.Diverged: NaN or infinite values.
     """
     values = np.asarray(values, np.float32)
     if not np.isfinite(values).all():
-        raise errors.InputError("image has NaN or infinite values; training diverged?")
+        raise errors.Diverged("image has NaN or infinite values; training diverged?")
     return np.clip(np.rint((values + 1) * 127.5), 0, 255).astype(np.uint8)
 
 

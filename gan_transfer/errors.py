@@ -11,3 +11,11 @@ class InputError(ValueError):
 
 class Diverged(InputError):
     """Training left the finite numbers (document E 3.3); the last state is kept."""
+
+    outcome = "diverged"
+
+
+class Collapsed(Diverged):
+    """A generator makes the same few images (document E 3.3); the state is kept."""
+
+    outcome = "collapsed"

@@ -10,11 +10,12 @@ import pathlib
 
 import keras
 
-from gan_transfer import adversarial, archive, errors
+from gan_transfer import adversarial, archive, errors, sampling, variational
 
 # Importing these registers the custom layers that saved models name.
 from gan_transfer import regularization as _regularization  # noqa: F401
 from gan_transfer import transfer as _transfer  # noqa: F401
+from gan_transfer.networks import attention as _attention  # noqa: F401
 
 WEIGHTS = pathlib.Path(__file__).parent / "weights"
 DESCRIBED = (
@@ -26,7 +27,11 @@ DESCRIBED = (
     "classes",
     "dataset",
 )
-NETWORKS = ("generator", "discriminator", "averaged_generator")
+# Procedure -> the networks it is made of.
+_KINDS = {
+    adversarial.GAN: ("generator", "discriminator", "averaged_generator"),
+    variational.VAE: ("encoder", "decoder"),
+}
 
 
 def names() -> list[str]:
@@ -36,20 +41,26 @@ def names() -> list[str]:
     )
 
 
-def load(source: str | os.PathLike) -> adversarial.GAN:
-    """Load a GAN: shipped name, `.gan.npz` file or run directory (document B 2.1).
+def load(source: str | os.PathLike) -> sampling.Generative:
+    """Load a GAN or VAE: shipped name, `.gan.npz` file or run directory (B 2.1).
 
     Raises:
         InputError: no such model, or a run that has not finished.
     """
     path = _path(source)
     if path.is_dir():
-        networks = {name: _load_keras(path / f"{name}.keras") for name in NETWORKS}
+        vae = (path / "encoder.keras").exists()
+        parts = _KINDS[variational.VAE if vae else adversarial.GAN]
+        networks = {name: load_network(path / f"{name}.keras") for name in parts}
     else:
         networks, _ = archive.load(path)
-        if set(networks) != set(NETWORKS):
-            raise errors.InputError(f"{path} holds no GAN but {', '.join(networks)}")
-    return adversarial.GAN(**networks)
+    found = [kind for kind, parts in _KINDS.items() if set(networks) == set(parts)]
+    if not found:
+        raise errors.InputError(f"{path} holds no GAN or VAE but {', '.join(networks)}")
+    if found[0] is adversarial.GAN:
+        return adversarial.GAN(**networks)
+    likelihood = variational.LIKELIHOODS[describe(path)["likelihood"]]
+    return variational.VAE(**networks, likelihood=likelihood)
 
 
 def describe(source: str | os.PathLike) -> dict:
@@ -87,12 +98,14 @@ def _complete(path: pathlib.Path, description: dict) -> dict:
     return description
 
 
-def save(gan: adversarial.GAN, path: str | os.PathLike, description: dict) -> None:
-    """Write a GAN and its description to one `.gan.npz` file (document B 2.1).
+def save(
+    model: sampling.Generative, path: str | os.PathLike, description: dict
+) -> None:
+    """Write a model and its description to one `.gan.npz` file (document B 2.1).
 
     Weights are stored as float16 where that is needed to stay below 6 MB.
     """
-    networks = {name: getattr(gan, name) for name in NETWORKS}
+    networks = model.stored_networks()
     count = sum(network.count_params() for network in networks.values())
     archive.save(
         path,
@@ -113,7 +126,12 @@ def _path(source: str | os.PathLike) -> pathlib.Path:
     )
 
 
-def _load_keras(path: pathlib.Path) -> keras.Model:
+def load_network(path: pathlib.Path) -> keras.Model:
+    """Load one network of a run from its `.keras` file (document B 2.1).
+
+    Raises:
+        InputError: it is missing or cannot be loaded.
+    """
     if not path.exists():
         raise errors.InputError(
             f"{path.parent} is no finished generation run: {path.name} is missing"

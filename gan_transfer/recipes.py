@@ -1,8 +1,9 @@
 """The named ways to fine-tune, a few lines each (documents A 3.2(2), A 3.3(2)).
 
-A recipe takes the target model (weights already copied) and returns the phases to train
-through (`schedule.train`). All take `depth`, the stages to freeze, and `batch_norm`,
-the policy of `transfer.freeze`; those that freeze by other rules ignore them.
+A recipe takes the target model (a GAN or a VAE, weights already copied) and returns the
+phases to train through (`schedule.train`). All take `depth`, the stages to freeze, and
+`batch_norm`, the policy of `transfer.freeze`; those that freeze by other rules ignore
+them.
 """
 
 import dataclasses
@@ -16,6 +17,7 @@ from gan_transfer import (
     errors,
     losses,
     regularization,
+    sampling,
     schedule,
     training,
     transfer,
@@ -28,13 +30,19 @@ def _all_trainable(model: training.Procedure) -> None:
         transfer.unfreeze(network, ".*")
 
 
-def _freeze_image_end(gan, batch_norm: str, *, generator=0, discriminator=0) -> None:
-    _all_trainable(gan)
-    for network, depth, end in (
-        (gan.generator, generator, "output"),
-        (gan.discriminator, discriminator, "input"),
-    ):
-        transfer.freeze_to_depth(network, depth, end=end, batch_norm=batch_norm)
+def _freeze_image_end(model, batch_norm: str, *, output: int = 0, input: int = 0):
+    """Freeze the stages nearest to the image, made (`output`) or seen (`input`)."""
+    _all_trainable(model)
+    depths = {"output": output, "input": input}
+    for name, network in model.networks().items():
+        end = model.IMAGE_ENDS[name]
+        transfer.freeze_to_depth(network, depths[end], end=end, batch_norm=batch_norm)
+
+
+def _network(model: sampling.Generative, end: str) -> keras.Model:
+    """The trained network that makes images (`output`) or sees them (`input`)."""
+    (name,) = (name for name, each in model.IMAGE_ENDS.items() if each == end)
+    return model.networks()[name]
 
 
 def fine_tune(
@@ -45,23 +53,29 @@ def fine_tune(
 
 
 def freeze_discriminator(
-    gan: adversarial.GAN, depth: int, batch_norm: str
+    model: sampling.Generative, depth: int, batch_norm: str
 ) -> list[schedule.Phase]:
-    """FreezeD: the `depth` stages of D nearest the image stay (document A 3.2(2))."""
-    prepare = functools.partial(_freeze_image_end, gan, batch_norm, discriminator=depth)
+    """FreezeD: the `depth` stages of D nearest the image stay (document A 3.2(2)).
+
+    Of a VAE, the encoder's.
+    """
+    prepare = functools.partial(_freeze_image_end, model, batch_norm, input=depth)
     return [schedule.Phase("freeze_discriminator", 1.0, prepare)]
 
 
 def freeze_generator(
-    gan: adversarial.GAN, depth: int, batch_norm: str
+    model: sampling.Generative, depth: int, batch_norm: str
 ) -> list[schedule.Phase]:
-    """Freeze the `depth` stages of G nearest to the image (document A 3.2(2))."""
-    prepare = functools.partial(_freeze_image_end, gan, batch_norm, generator=depth)
+    """Freeze the `depth` stages of G nearest to the image (document A 3.2(2)).
+
+    Of a VAE, the decoder's.
+    """
+    prepare = functools.partial(_freeze_image_end, model, batch_norm, output=depth)
     return [schedule.Phase("freeze_generator", 1.0, prepare)]
 
 
 def scale_shift(
-    gan: adversarial.GAN, depth: int, batch_norm: str
+    model: sampling.Generative, depth: int, batch_norm: str
 ) -> list[schedule.Phase]:
     """G trains its batch-norm scale and shift only (document A 3.2(2)).
 
@@ -70,21 +84,23 @@ def scale_shift(
     """
 
     def prepare():
-        _all_trainable(gan)
-        transfer.freeze(gan.generator, ".*")
-        transfer.unfreeze(gan.generator, ".*_bn")
+        _all_trainable(model)
+        transfer.freeze(_network(model, "output"), ".*")
+        transfer.unfreeze(_network(model, "output"), ".*_bn")
 
     return [schedule.Phase("scale_shift", 1.0, prepare)]
 
 
-def new_head(gan: adversarial.GAN, depth: int, batch_norm: str) -> list[schedule.Phase]:
+def new_head(
+    model: sampling.Generative, depth: int, batch_norm: str
+) -> list[schedule.Phase]:
     """D keeps its trunk frozen under a head that starts anew (document A 3.2(2))."""
 
     def prepare():
-        trunk = len(transfer.stages(gan.discriminator)) - 1
-        _freeze_image_end(gan, batch_norm, discriminator=trunk)
+        trunk = len(transfer.stages(_network(model, "input"))) - 1
+        _freeze_image_end(model, batch_norm, input=trunk)
 
-    for layer in gan.discriminator.layers:
+    for layer in _network(model, "input").layers:
         if transfer.stage_of(layer) == "head" and layer.weights:
             fresh = layer.__class__.from_config(layer.get_config())
             fresh.build(layer.get_build_config()["input_shape"])
@@ -93,7 +109,7 @@ def new_head(gan: adversarial.GAN, depth: int, batch_norm: str) -> list[schedule
 
 
 def gradual_thaw(
-    gan: adversarial.GAN, depth: int, batch_norm: str
+    model: sampling.Generative, depth: int, batch_norm: str
 ) -> list[schedule.Phase]:
     """Thaw in equal phases: ends first, inner stages later (document A 3.1).
 
@@ -103,7 +119,7 @@ def gradual_thaw(
 
     def phase(frozen: int) -> schedule.Phase:
         def prepare():
-            _freeze_image_end(gan, batch_norm, generator=frozen, discriminator=frozen)
+            _freeze_image_end(model, batch_norm, output=frozen, input=frozen)
 
         share = 1.0 / (depth + 1)
         return schedule.Phase(f"thaw, {frozen} stages frozen", share, prepare)
@@ -112,24 +128,24 @@ def gradual_thaw(
 
 
 def l2_to_source(
-    gan: adversarial.GAN, depth: int, batch_norm: str
+    model: sampling.Generative, depth: int, batch_norm: str
 ) -> list[schedule.Phase]:
     """Fine-tune with w/2 ||W - W_source||^2 on both networks (document A 3.2(2))."""
     anchors = {
         name: regularization.L2ToSource(
             1e-3, {v.path: v.numpy() for v in network.trainable_variables}
         )
-        for name, network in gan.networks().items()
+        for name, network in model.networks().items()
     }
     return [
         schedule.Phase(
-            "l2_to_source", 1.0, lambda: _all_trainable(gan), anchors=anchors
+            "l2_to_source", 1.0, lambda: _all_trainable(model), anchors=anchors
         )
     ]
 
 
 def latent_head(
-    gan: adversarial.GAN, depth: int, batch_norm: str
+    model: sampling.Generative, depth: int, batch_norm: str
 ) -> list[schedule.Phase]:
     """Linear latent map before a frozen G, linear head on a frozen D (A 3.2(2)).
 
@@ -142,10 +158,10 @@ def latent_head(
     """
 
     def prepare():
-        _all_trainable(gan)
-        transfer.freeze(gan.generator, ".*")
-        transfer.unfreeze(gan.generator, "latent_dense")
-        transfer.freeze(gan.discriminator, "(?!head_).*")
+        _all_trainable(model)
+        transfer.freeze(_network(model, "output"), ".*")
+        transfer.unfreeze(_network(model, "output"), "latent_dense")
+        transfer.freeze(_network(model, "input"), "(?!head_).*")
 
     return [schedule.Phase("latent_head", 1.0, prepare)]
 
@@ -224,7 +240,9 @@ RESTORATION_RECIPES = {
 }
 
 
-def by_name(name: str) -> Callable[[adversarial.GAN, int, str], list[schedule.Phase]]:
+def by_name(
+    name: str,
+) -> Callable[[training.Procedure, int, str], list[schedule.Phase]]:
     """Return the recipe called `name` (document A 3.2(2)).
 
     Raises:
@@ -267,7 +285,7 @@ class Settings:
             penalize_every=self.penalize_every,
             clip=self.clip,
             anchors=phase.anchors,
-            augmentation=self.augmentation,
+            augmentation=self.augmentation if phase.augmented else None,
             averaging=self.averaging,
         )
 

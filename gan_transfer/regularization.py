@@ -110,6 +110,26 @@ class L2ToSource:
         return 0.5 * self.weight * tf.add_n(distances)
 
 
+def directions(kernel: tf.Tensor, u: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    """One power iteration from `u` on a kernel `[..., C]` (document E 2(2)).
+
+    Returns:
+        The kernel as a float32 matrix, the new `u` `[C]`, and `v`; no gradient flows
+        through the last two.
+    """
+    matrix = tf.reshape(tf.cast(kernel, tf.float32), [-1, kernel.shape[-1]])
+    v = tf.linalg.l2_normalize(tf.linalg.matvec(matrix, u))
+    u = tf.linalg.l2_normalize(tf.linalg.matvec(matrix, v, transpose_a=True))
+    return matrix, tf.stop_gradient(u), tf.stop_gradient(v)
+
+
+def normalised(kernel: tf.Tensor, u: tf.Tensor) -> tf.Tensor:
+    """Return kernel / sigma, sigma from the stored `u`, in its dtype (E 2(2))."""
+    matrix, u, v = directions(kernel, u)
+    sigma = tf.tensordot(v, tf.linalg.matvec(matrix, u), 1)
+    return kernel / tf.cast(sigma, kernel.dtype)
+
+
 class _Spectral:
     """Divide the kernel by its largest singular value (document E 2(2)).
 
@@ -141,22 +161,15 @@ class _Spectral:
         super().load_own_variables(store)
         self.u.assign(store["u"])
 
-    def _directions(self, kernel):
-        matrix = tf.reshape(tf.cast(kernel, tf.float32), [-1, kernel.shape[-1]])
-        v = tf.linalg.l2_normalize(tf.linalg.matvec(matrix, self.u))
-        u = tf.linalg.l2_normalize(tf.linalg.matvec(matrix, v, transpose_a=True))
-        return matrix, tf.stop_gradient(u), tf.stop_gradient(v)
-
     def normalised_kernel(self, kernel):
         """Return kernel / sigma, sigma from the stored `u`, in the kernel's dtype."""
-        matrix, u, v = self._directions(kernel)
-        sigma = tf.tensordot(v, tf.linalg.matvec(matrix, u), 1)
-        return kernel / tf.cast(sigma, kernel.dtype)
+        return normalised(kernel, self.u)
 
     def update_spectral_norm(self) -> None:
         """One step of the power iteration on `u`; nothing when the layer is frozen."""
         if self.trainable:
-            self.u.assign(self._directions(tf.convert_to_tensor(self.kernel))[1])
+            kernel = tf.convert_to_tensor(self.kernel)
+            self.u.assign(directions(kernel, self.u)[1])
 
 
 @keras.saving.register_keras_serializable(package="gan_transfer")
@@ -185,5 +198,5 @@ class SpectralDense(_Spectral, keras.layers.Dense):
 def update_spectral_norms(model: keras.Model) -> None:
     """One power iteration in every trainable spectral layer (document E 2(2))."""
     for layer in model.layers:
-        if isinstance(layer, _Spectral):
+        if hasattr(layer, "update_spectral_norm"):
             layer.update_spectral_norm()

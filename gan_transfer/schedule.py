@@ -24,6 +24,8 @@ class Phase:
         prepare: sets the flags; called right before `compile`.
         rates: learning-rate rules of the generator, layer pattern -> multiplier.
         anchors: L2 to the source per network.
+        augmented: False leaves out the augmentation of the settings.
+        candidate: False keeps the phase's states from becoming the best so far.
     """
 
     name: str
@@ -33,6 +35,8 @@ class Phase:
     anchors: dict[str, regularization.L2ToSource] = dataclasses.field(
         default_factory=dict
     )
+    augmented: bool = True
+    candidate: bool = True
 
 
 def train(
@@ -90,7 +94,11 @@ def train(
             if first < saved:
                 rows = callbacks.restore(model, directory)
             done = int(model.updates.numpy())
-            watchers = callbacks.watchers(directory, rows, images_per_step, monitor)
+            watchers = callbacks.watchers(
+                directory, rows, images_per_step, monitor if phase.candidate else None
+            )
+            if monitor is not None and not phase.candidate:
+                watchers = [_set_aside(monitor), *watchers]
             model.fit(
                 batches(done),
                 initial_epoch=done // epoch_steps,
@@ -102,3 +110,12 @@ def train(
             )
         first = last
     return rows
+
+
+def _set_aside(monitor: str) -> keras.callbacks.Callback:
+    """Log `monitor` as `search_<monitor>`: the best is looked for under its name."""
+
+    def rename(epoch, logs):
+        logs[f"search_{monitor}"] = logs.pop(monitor)
+
+    return keras.callbacks.LambdaCallback(on_epoch_end=rename)

@@ -25,6 +25,7 @@ class Procedure(keras.Model):
     Attributes:
         updates: int64 scalar weight, training steps done.
         seed: fixes latents, augmentation and dropout together with `updates`.
+        sparsity: masks that `step` and `move_average` obey, see `strategies`; or None.
     """
 
     def __init__(self, seed: int, name: str):
@@ -39,6 +40,7 @@ class Procedure(keras.Model):
         )
         self.built = True  # there is no call(); the networks are built already
         self._compiled_flags = None
+        self.sparsity = None
         self.trackers = []
 
     @property
@@ -76,6 +78,20 @@ class Procedure(keras.Model):
             if layer.trainable:
                 for value, average in zip(layer.weights, other.weights, strict=True):
                     average.assign(value + decay * (average - value))
+        if self.sparsity is not None:
+            self.sparsity.mask_average(network, averaged)
+
+    def step(
+        self, optimizer: keras.optimizers.Optimizer, gradients: list, variables: list
+    ) -> None:
+        """`optimizer.apply`, the masks of sparse training obeyed (document E 2(4)).
+
+        Every gradient step of a procedure goes through here.
+        """
+        if self.sparsity is None:
+            optimizer.apply(gradients, variables)
+        else:
+            self.sparsity.step(optimizer, gradients, variables, self.updates)
 
     def scaled(
         self, loss: tf.Tensor, optimizer: keras.optimizers.Optimizer

@@ -79,7 +79,9 @@ class RestorationGAN(supervised.Restorer):
             )
             total = self.scaled(loss, self.discriminator_optimizer)
         variables = self.discriminator.trainable_variables
-        self.discriminator_optimizer.apply(tape.gradient(total, variables), variables)
+        self.step(
+            self.discriminator_optimizer, tape.gradient(total, variables), variables
+        )
         return loss
 
     def objective(self, restored, clean) -> tf.Tensor:

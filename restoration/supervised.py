@@ -148,7 +148,7 @@ class Restorer(training.Procedure):
             loss = self.objective(restored, clean)
             total = self.scaled(loss, self.network_optimizer)
         variables = self.network.trainable_variables
-        self.network_optimizer.apply(tape.gradient(total, variables), variables)
+        self.step(self.network_optimizer, tape.gradient(total, variables), variables)
         return loss, restored
 
     def objective(self, restored, clean) -> tf.Tensor:

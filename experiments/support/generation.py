@@ -23,10 +23,10 @@ DEPTH = absl_flags.DEFINE_integer(
     "depth", 1, "stages that the freezing recipes freeze", lower_bound=0
 )
 WIDTH = absl_flags.DEFINE_integer(
-    "width", 32, "filters of the finest stage of dcgan and sngan, 4 to 256", 4, 256
+    "width", 32, "filters of the finest stage of dcgan and its kin, 4 to 256", 4, 256
 )
 LATENT_DIM = absl_flags.DEFINE_integer(
-    "latent_dim", 64, "length of the latent vectors of dcgan and sngan", 1, 1024
+    "latent_dim", 64, "length of the latent vectors of dcgan and its kin", 1, 1024
 )
 CONDITIONAL = absl_flags.DEFINE_boolean(
     "conditional", False, "give both networks the class labels of the data set"
@@ -76,10 +76,12 @@ BACKBONE = absl_flags.DEFINE_string(
 )
 # The defaults first.
 MODELS = (
-    "dcgan sngan document_a_mnist document_b_256 document_c_64 document_e_mnist "
-    "tensorflow_tutorial".split()
+    "dcgan sngan sagan prelu document_a_mnist document_b_256 document_c_64 "
+    "document_e_mnist tensorflow_tutorial".split()
 )
-LOSSES = "non_saturating minimax least_squares wasserstein hinge relativistic".split()
+LOSSES = (
+    "non_saturating minimax least_squares huber wasserstein hinge relativistic".split()
+)
 DATA_FLAGS = (
     flags.DATASET,
     flags.DATA_DIR,
@@ -239,6 +241,12 @@ def settings(chosen_augment: str = "none"):
         ),
         averaging=AVERAGING.value,
     )
+
+
+def whole_updates(steps: int) -> int:
+    """`steps` rounded up so that `--evaluations` of them are equally long."""
+    each = -(-steps // flags.EVALUATIONS.value)
+    return each * -(-steps // each)
 
 
 def progress() -> int:

@@ -1,9 +1,12 @@
 """Samples, feature extractors and scores of the generation scripts."""
 
 import sys
+from collections.abc import Callable
 
 from experiments.support import generation
 from gan_transfer import errors
+
+_COVERED = 256  # samples that show whether a generator has collapsed
 
 
 def pixels(gan, count: int, seed: int = 0):
@@ -36,6 +39,31 @@ def extractors(train) -> dict:
         chosen["classifier"] = features.classifier_features()
     chosen["pca"] = features.PixelPCA(train, max(1, min(64, len(train) // 4)))
     return chosen
+
+
+def coverage(train, chosen: dict) -> Callable:
+    """A function from a procedure to the `stability.mode_coverage` of its samples.
+
+    256 samples against as many of the training images uint8 `[N, H, W, C]`, by the
+    judging extractor and, where it judges, the classes of the shipped classifier.
+    """
+    import numpy as np
+
+    from gan_transfer import features, stability
+
+    kinds = [next(iter(chosen.values()))]
+    if "classifier" in chosen:
+        kinds.append(features.classifier_probabilities())
+    order = np.random.default_rng(0).permutation(len(train))[:_COVERED]
+    real = [features.extract(kind, train[order]) for kind in kinds]
+
+    def measure(gan) -> float:
+        shown = pixels(gan, _COVERED, seed=3)
+        fake = [features.extract(kind, shown) for kind in kinds]
+        pairs = zip(real, fake, strict=True)
+        return stability.mode_coverage(*(part for pair in pairs for part in pair))
+
+    return measure
 
 
 def evaluate(gan, images, chosen: dict) -> dict[str, float]:

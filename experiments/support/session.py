@@ -8,6 +8,14 @@ from gan_transfer import errors, writing
 # Fewer training images than this are not split for selection: all are needed.
 _SELECT_FROM = 1000
 _SHOWN = 64
+_LABELS = {
+    "d_loss": "discriminator",
+    "g_loss": "generator",
+    "loss": "training: minus bound",
+    "val_loss": "validation: minus bound",
+    "reconstruction_loss": "reconstruction",
+    "kl_loss": "KL divergence",
+}
 
 
 @dataclasses.dataclass
@@ -17,10 +25,12 @@ class Session:
     Attributes:
         script: `argv[0]`, whose flags are the run's configuration.
         images: the data set.
-        gan: the model, already in the strategy's scope.
+        model: the `sampling.Generative` procedure, in the strategy's scope.
         description: what `pretrained.describe` will return of the run.
         steps: updates asked for.
         phases: of the recipe.
+        measures: name in the history -> function of this session, on its validation
+            images; the first one selects the best state, the smallest wins.
         run: the run directory, opened when all else is known to fit.
         train, labels: the images trained on, without the validation part.
         validation: images that choose the best generator; None below 1,000 images.
@@ -28,10 +38,13 @@ class Session:
 
     script: str
     images: object
-    gan: object
+    model: object
     description: dict
     steps: int
     phases: list
+    measures: dict = dataclasses.field(
+        default_factory=lambda: {"val_distance": Session.validation_distance}
+    )
 
     def __post_init__(self):
         from gan_transfer import data, features
@@ -71,8 +84,8 @@ class Session:
 
     @property
     def monitor(self) -> str | None:
-        """Name of the validation distance, None without a validation part."""
-        return None if self.validation is None else "val_distance"
+        """Name of the measure that selects, None without a validation part."""
+        return None if self.validation is None else next(iter(self.measures))
 
     def batches(self, start: int):
         """Training batches from update `start` on."""
@@ -81,28 +94,76 @@ class Session:
         return data.batches(
             self.train,
             self.images_per_step,
-            labels=self.labels if self.gan.classes else None,
+            labels=self.labels if self.model.classes else None,
             seed=flags.SEED.value,
             start=start,
         )
 
+    def fit(self, compile_phase) -> list[dict]:
+        """`schedule.train` of the model, `compile_phase(phase)` compiling it.
+
+        Returns:
+            The history's rows.
+        """
+        from gan_transfer import schedule
+
+        try:
+            return schedule.train(
+                self.model,
+                self.phases,
+                compile_phase,
+                self.batches,
+                self.run.folder,
+                epochs=self.epochs,
+                epoch_steps=self.epoch_steps,
+                images_per_step=self.images_per_step,
+                monitor=self.monitor,
+                extra=self.watchers(),
+                verbose=generation.progress(),
+            )
+        except errors.Diverged as error:
+            self._salvage(error)
+            raise
+
+    def _salvage(self, error: errors.Diverged) -> None:
+        """Finish a run that a guard stopped with its best state, if it saved one."""
+        from gan_transfer import callbacks
+
+        try:
+            rows = callbacks.restore(self.model, self.run.folder)
+        except errors.InputError:  # saved in the phase before, other optimizers
+            return
+        if rows:
+            self.finish(rows, {"outcome": error.outcome, "stopped": str(error)})
+            print(f"the best state and its scores are in {self.run.folder}")
+
     def watchers(self) -> tuple:
-        """Callbacks of every epoch: validation distance, then a sample grid."""
+        """Callbacks of every epoch: measures, a sample grid, a GAN's guard."""
         import keras
+
+        from gan_transfer import stability
 
         def watch(epoch, logs):
             if self.validation is not None:
-                logs["val_distance"] = self.validation_distance()
-            step = int(self.gan.updates.numpy())
+                for name, measure in self.measures.items():
+                    logs[name] = measure(self)
+            step = int(self.model.updates.numpy())
             figures.sample_grid(
                 self.run.samples / f"step_{step:06d}.png",
-                judging.pixels(self.gan, _SHOWN),
+                judging.pixels(self.model, _SHOWN),
                 f"{self.title}: fixed latents after {step:,} updates",
                 reference=some(self.train),
                 reference_title=f"training images ({self.images.name})",
             )
 
-        return (keras.callbacks.LambdaCallback(on_epoch_end=watch),)
+        callbacks = (keras.callbacks.LambdaCallback(on_epoch_end=watch),)
+        if "discriminator" in self.model.networks():
+            measure = judging.coverage(self.train, self.extractors)
+            guard = stability.CollapseGuard(
+                self.run.folder, lambda: measure(self.model)
+            )
+            callbacks += (guard,)
+        return callbacks
 
     @property
     def title(self) -> str:
@@ -118,7 +179,7 @@ class Session:
         from gan_transfer import features, metrics
 
         count = len(self.validation)
-        fake = features.extract(self.judge, judging.pixels(self.gan, count, seed=1))
+        fake = features.extract(self.judge, judging.pixels(self.model, count, seed=1))
         if count < 1000:
             return metrics.kernel_distance(self._real, fake)[0]
         statistics = metrics.FeatureStatistics
@@ -127,7 +188,7 @@ class Session:
         )
 
     def finish(self, rows: list[dict], extra: dict) -> dict:
-        """Load the best generator, save the models, evaluate, draw, summarise.
+        """Load the best state, save the models, evaluate, draw, summarise.
 
         Returns:
             The scores, as in `summary.json`.
@@ -135,26 +196,29 @@ class Session:
         best = self.run.path("best.weights.h5")
         chosen = int(rows[-1]["step"])
         if self.monitor is not None and best.exists():
-            self.gan.averaged_generator.load_weights(best)
-            chosen = int(min(rows, key=lambda row: row[self.monitor])["step"])
-        for name in ("generator", "discriminator", "averaged_generator"):
+            self.model.result.load_weights(best)
+            # Rows of a search phase lack it.
+            judged = [row for row in rows if self.monitor in row]
+            chosen = int(min(judged, key=lambda row: row[self.monitor])["step"])
+        for name, network in self.model.stored_networks().items():
             with writing.partial(self.run.path(f"{name}.keras")) as temporary:
-                getattr(self.gan, name).save(temporary)
-        scores = judging.evaluate(self.gan, self.images, self.extractors)
+                network.save(temporary)
+        scores = judging.evaluate(self.model, self.images, self.extractors)
         self._draw(rows, scores, chosen)
         self.run.write_summary(
             {
                 "description": {**self.description, "scores": scores},
                 "dataset": self.images.name,
                 "training_images": len(self.train),
-                "updates": int(self.gan.updates.numpy()),
+                "updates": int(self.model.updates.numpy()),
                 "best_update": chosen,
-                "images_shown": int(self.gan.updates.numpy()) * self.images_per_step,
+                "images_shown": int(self.model.updates.numpy()) * self.images_per_step,
                 "seed": flags.SEED.value,
+                "outcome": "completed",
                 "scores": scores,
-                "protocol": "samples of the averaged generator against the test part; "
+                "protocol": "samples against the test part; "
                 + (
-                    "best epoch by the distance to a validation part of the data"
+                    f"best epoch by {self.monitor} on a validation part of the data"
                     if self.monitor
                     else "last epoch, nothing selected"
                 ),
@@ -167,32 +231,34 @@ class Session:
         first = next(iter(scores))
         figures.sample_grid(
             self.run.path("samples.png"),
-            judging.pixels(self.gan, _SHOWN),
+            judging.pixels(self.model, _SHOWN),
             f"{self.title} ({chosen:,} updates, {first} = {scores[first]:.3g})",
             reference=some(self.images.test),
             reference_title=f"test images ({self.images.name})",
         )
-        steps = [row["step"] for row in rows]
-        losses = {
-            label: (steps, [row[name] for row in rows], None)
-            for label, name in (("discriminator", "d_loss"), ("generator", "g_loss"))
-        }
+        names = [name for name in rows[-1] if name.endswith("loss")]
         figures.curves(
             self.run.path("losses.png"),
-            losses,
+            {_LABELS[name]: _series(rows, name) for name in names},
             f"{self.title}: losses",
             "updates",
             "loss",
         )
-        if self.monitor is not None:
+        if "val_distance" in rows[-1]:
             figures.curves(
                 self.run.path("distance.png"),
-                {"validation": (steps, [row["val_distance"] for row in rows], None)},
+                {"validation": _series(rows, "val_distance")},
                 f"{self.title}: {len(self.validation):,} samples to validation images",
                 "updates",
                 "distance",
                 log=True,
             )
+
+
+def _series(rows: list[dict], name: str) -> tuple:
+    """Updates and values of a column, as `figures.curves` takes them."""
+    found = [row for row in rows if name in row]
+    return [row["step"] for row in found], [row[name] for row in found], None
 
 
 def some(images):

@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras import layers
 
 from gan_transfer import errors, regularization
+from gan_transfer.networks import attention as attentions
 
 
 def stage_filters(size: int, width: int) -> tuple[int, ...]:
@@ -56,6 +57,33 @@ def _batch_norm(name: str) -> layers.Layer:
     )
 
 
+def _activation(kind: str, slope: float, name: str) -> layers.Layer:
+    if kind == "prelu":
+        # One learned slope per channel; 0.25 is the start of He et al., ICCV 2015.
+        start = keras.initializers.Constant(0.25)
+        return layers.PReLU(start, shared_axes=[1, 2], name=f"{name}_act")
+    if kind != "leaky_relu":
+        raise errors.InputError(f"activation {kind!r} is not leaky_relu or prelu")
+    return layers.LeakyReLU(slope, name=f"{name}_act")
+
+
+def _attended(x, side: int | None, stage: str, spectral: bool = False):
+    """`x` after self-attention, if its side is the one asked for."""
+    if side is None or x.shape[1] != side:
+        return x
+    return attentions.SelfAttention(spectral, name=f"{stage}_attention")(x)
+
+
+def _attending(network: keras.Model, side: int | None) -> keras.Model:
+    kinds = {type(layer) for layer in network.layers}
+    if side is not None and attentions.SelfAttention not in kinds:
+        raise errors.InputError(
+            f"no block of the {network.name} has {side} pixels a side to attend to; "
+            "halve the image size as often as it takes"
+        )
+    return network
+
+
 def generator(
     size: int,
     channels: int = 1,
@@ -64,6 +92,8 @@ def generator(
     filters: tuple[int, ...],
     slope: float = 0.0,
     classes: int = 0,
+    activation: str = "leaky_relu",
+    attention: int | None = None,
 ) -> keras.Model:
     """Transposed-convolution generator with batch norm (document B 3.1.1).
 
@@ -75,6 +105,8 @@ def generator(
         slope: of the LeakyReLU; 0 is the ReLU of DCGAN.
         classes: number of classes; 0 for none. A learned embedding of the class joins
             the latents.
+        activation: `leaky_relu`, or `prelu` with learned slopes (document E 3.3).
+        attention: side of the block's output that gets self-attention, or None.
 
     Returns:
         A Functional model from latents `[B, latent_dim]` (or `[latents, labels]`,
@@ -90,17 +122,18 @@ def generator(
     x = layers.Dense(start * start * filters[0], use_bias=False, name="stem_dense")(x)
     x = layers.Reshape((start, start, filters[0]), name="stem_reshape")(x)
     x = _batch_norm("stem")(x)
-    x = layers.LeakyReLU(slope, name="stem_act")(x)
+    x = _activation(activation, slope, "stem")(x)
     for number, width in enumerate(filters[1:], 1):
         stage = f"block{number}"
         x = layers.Conv2DTranspose(
             width, 4, 2, padding="same", use_bias=False, name=f"{stage}_conv"
         )(x)
         x = _batch_norm(stage)(x)
-        x = layers.LeakyReLU(slope, name=f"{stage}_act")(x)
+        x = _activation(activation, slope, stage)(x)
+        x = _attended(x, attention, stage)
     x = layers.Conv2D(channels, 3, padding="same", name="head_conv")(x)
     images = layers.Activation("tanh", dtype="float32", name="head_tanh")(x)
-    return keras.Model(inputs, images, name="generator")
+    return _attending(keras.Model(inputs, images, name="generator"), attention)
 
 
 def discriminator(
@@ -113,6 +146,8 @@ def discriminator(
     dropout: float = 0.0,
     norm: str = "none",
     classes: int = 0,
+    activation: str = "leaky_relu",
+    attention: int | None = None,
 ) -> keras.Model:
     """Strided-convolution discriminator (documents B 4 and C 4.1).
 
@@ -126,6 +161,8 @@ def discriminator(
         norm: `none`, or `spectral` (every kernel, `regularization.SpectralConv2D`).
         classes: number of classes; 0 for none. The projection <embedding, features> is
             added to the score.
+        activation: `leaky_relu`, or `prelu` with learned slopes (document E 3.3).
+        attention: side of the block's output that gets self-attention, or None.
 
     Returns:
         A Functional model from images `[B, size, size, channels]` (or `[images,
@@ -140,7 +177,8 @@ def discriminator(
     for number, width in enumerate(filters, 1):
         stage = f"block{number}"
         x = conv(width, kernel, 2, padding="same", name=f"{stage}_conv")(x)
-        x = layers.LeakyReLU(slope, name=f"{stage}_act")(x)
+        x = _activation(activation, slope, stage)(x)
+        x = _attended(x, attention, stage, spectral)
         if dropout:
             x = layers.Dropout(dropout, name=f"{stage}_dropout")(x)
     features = layers.Flatten(name="head_flatten")(x)
@@ -154,4 +192,4 @@ def discriminator(
         match = layers.Dot(1, dtype="float32", name="head_project")([pooled, embedding])
         scores = layers.Add(dtype="float32", name="head_add")([scores, match])
         inputs = [inputs, labels]
-    return keras.Model(inputs, scores, name="discriminator")
+    return _attending(keras.Model(inputs, scores, name="discriminator"), attention)

@@ -32,11 +32,12 @@ def generator(
         x = layers.Dense(width, name=f"block{number}_dense")(x)
         x = layers.LeakyReLU(slope, name=f"block{number}_act")(x)
     pixels = math.prod(image_shape)
-    x = layers.Dense(pixels, activation=output, dtype="float32", name="head_dense")(x)
+    x = layers.Dense(pixels, dtype="float32", name="head_dense")(x)
+    x = layers.Reshape(image_shape, dtype="float32", name="head_reshape")(x)
+    x = layers.Activation(output, dtype="float32", name=f"head_{output}")(x)
     if output == "sigmoid":
         x = layers.Rescaling(2.0, -1.0, dtype="float32", name="head_rescale")(x)
-    images = layers.Reshape(image_shape, dtype="float32", name="head_reshape")(x)
-    return keras.Model(latents, images, name="generator")
+    return keras.Model(latents, x, name="generator")
 
 
 def discriminator(

@@ -10,6 +10,7 @@ import keras
 from keras import layers
 
 from gan_transfer import errors
+from gan_transfer.networks import attention as attentions
 from gan_transfer.networks import convolutional, fully_connected
 
 Pair = tuple[keras.Model, keras.Model]
@@ -23,18 +24,26 @@ def dcgan(
     width: int,
     latent_dim: int,
     norm: str = "none",
+    activation: str = "leaky_relu",
+    attention: bool = False,
 ) -> Pair:
     """Our default pair: G narrows to w filters, D widens from w (document B 3.1).
+
+    `attention` puts self-attention at 14 or 16 pixels (`attention.attention_side`) into
+    both networks.
 
     Raises:
         InputError: a size that `convolutional.stage_filters` refuses.
     """
+    side = attentions.attention_side(size) if attention else None
     generator = convolutional.generator(
         size,
         channels,
         latent_dim=latent_dim,
         filters=convolutional.stage_filters(size, width),
         classes=classes,
+        activation=activation,
+        attention=side,
     )
     discriminator = convolutional.discriminator(
         size,
@@ -42,12 +51,20 @@ def dcgan(
         filters=convolutional.halving_filters(size, width),
         classes=classes,
         norm=norm,
+        activation=activation,
+        attention=side,
     )
     return generator, discriminator
 
 
 # `dcgan` with a spectrally normalised discriminator (document E 2(2)).
 sngan = functools.partial(dcgan, norm="spectral")
+
+# `sngan` with self-attention in both networks: "AGAN" (document E 3.3).
+sagan = functools.partial(dcgan, norm="spectral", attention=True)
+
+# `dcgan` with a learned slope per channel in both networks (document E 3.3).
+prelu = functools.partial(dcgan, activation="prelu")
 
 
 def document_a_mnist() -> Pair:
@@ -146,7 +163,7 @@ def tensorflow_tutorial() -> Pair:
     return keras.Model(latents, images, name="generator"), discriminator
 
 
-_SCALABLE = {"dcgan": dcgan, "sngan": sngan}
+_SCALABLE = {"dcgan": dcgan, "sngan": sngan, "sagan": sagan, "prelu": prelu}
 _FIXED = {
     "document_a_mnist": (document_a_mnist, (28, 1)),
     "document_b_256": (document_b_256, (256, 3)),

@@ -12,6 +12,7 @@ from gan_transfer import (
     losses,
     recipes,
     regularization,
+    sampling,
     schedule,
 )
 from gan_transfer.networks import presets
@@ -250,7 +251,7 @@ def test_generate_depends_on_the_seed_and_not_on_the_batch_size():
     np.testing.assert_array_equal(gan.generate(5, seed=1), images)
     np.testing.assert_allclose(gan.generate(5, seed=1, batch_size=2), images, atol=1e-6)
     assert np.abs(gan.generate(5, seed=2) - images).max() > 0.01
-    latents = adversarial.sample_latents(5, LATENT, 1)
+    latents = sampling.sample_latents(5, LATENT, 1)
     expected = gan.averaged_generator(latents, training=False)
     np.testing.assert_allclose(images, expected, atol=1e-6)
     assert gan.generate(0).shape == (0, 16, 16, 1)

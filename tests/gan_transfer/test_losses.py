@@ -27,6 +27,8 @@ EXPECTED = {
     "non_saturating": (CROSS_ENTROPY, _mean(_softplus(-2.0), _softplus(0.25))),
     # D: (0.5^2 + 2^2) / 2 = 2.125 and (2^2 + 0.25^2) / 2 = 2.03125, halved.
     "least_squares": (2.078125, 0.5 * _mean(1.0, 1.5625)),
+    # h(t) = |t| - 1/2 beyond 1: D: (0.125 + 1.5) / 2 and (1.5 + 0.03125) / 2.
+    "huber": (0.8125 + 0.765625, _mean(0.5, 0.75)),
     "wasserstein": (0.875 - -0.25, -0.875),
     # D: max(0, 0.5), max(0, 2) and max(0, 3), max(0, 0.75).
     "hinge": (1.25 + 1.875, -0.875),
@@ -90,6 +92,18 @@ def test_only_minimax_saturates():
     slope = _generator_slope(losses.minimax, -30.0)
     assert slope == pytest.approx(-math.exp(-30.0), rel=1e-4)
     assert _generator_slope(losses.non_saturating, -30.0) == pytest.approx(-1.0)
+
+
+def test_huber_is_least_squares_near_the_targets_and_has_bounded_slopes():
+    real, fake = _scores([0.25, 1.75]), _scores([0.5, 0.75])
+    for part in ("discriminator", "generator"):
+        one, other = (
+            float(getattr(loss, part)(real, fake))
+            for loss in (losses.huber, losses.least_squares)
+        )
+        assert one == pytest.approx(other, rel=1e-6)
+    assert _generator_slope(losses.huber, -30.0) == -1.0
+    assert _generator_slope(losses.least_squares, -30.0) == -31.0
 
 
 def test_large_scores_stay_finite():

@@ -17,7 +17,12 @@ DOCUMENTS = {
     "tensorflow_tutorial": (28, 1, 100),
 }
 
-SCALABLE = {"dcgan": (16, 3, 8), "sngan": (20, 1, 8)}
+SCALABLE = {
+    "dcgan": (16, 3, 8),
+    "sngan": (20, 1, 8),
+    "sagan": (28, 3, 8),
+    "prelu": (24, 1, 8),
+}
 
 FORMATS = DOCUMENTS | SCALABLE
 
@@ -100,7 +105,8 @@ def _slopes(network):
 def test_document_a(pairs):
     generator, discriminator = pairs["document_a_mnist"]
     assert _units(generator) == [128, 1024, 1024, 784]
-    assert generator.get_layer("head_dense").activation is keras.activations.sigmoid
+    head = generator.get_layer("head_sigmoid")
+    assert head.activation is keras.activations.sigmoid
     assert _units(discriminator) == [1024, 1024, 1]
     assert _slopes(generator) == _slopes(discriminator) == {0.2}
 
@@ -122,7 +128,7 @@ def test_document_b(pairs):
 def test_document_c(pairs):
     generator, discriminator = pairs["document_c_64"]
     assert _units(generator) == [128, 128, 64 * 64 * 3]
-    assert generator.get_layer("head_dense").activation is keras.activations.tanh
+    assert generator.get_layer("head_tanh").activation is keras.activations.tanh
     convolutions = _of(discriminator, keras.layers.Conv2D)
     assert [layer.filters for layer in convolutions] == [64, 128, 256, 512]
     assert {layer.kernel_size for layer in convolutions} == {(5, 5)}
@@ -134,7 +140,8 @@ def test_document_c(pairs):
 def test_document_e(pairs):
     generator, discriminator = pairs["document_e_mnist"]
     assert _units(generator) == [128, 128, 100, 784]
-    assert generator.get_layer("head_dense").activation is keras.activations.sigmoid
+    head = generator.get_layer("head_sigmoid")
+    assert head.activation is keras.activations.sigmoid
     assert _units(discriminator) == [128, 128, 1]
     # A slope of 0 is the printed ReLU.
     assert _slopes(generator) == _slopes(discriminator) == {0.0}

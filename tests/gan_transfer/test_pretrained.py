@@ -10,6 +10,7 @@ import pytest
 from gan_transfer import adversarial, archive, errors, pretrained
 from gan_transfer.networks import fully_connected, presets
 
+NETWORKS = ("generator", "discriminator", "averaged_generator")
 ABOUT = dict.fromkeys(pretrained.DESCRIBED, 1) | {"scores": {"kernel": 0.25}}
 
 
@@ -26,19 +27,19 @@ def make(classes=0):
     networks = presets.build("sngan", 16, 1, classes=classes, width=2, latent_dim=3)
     gan = adversarial.GAN(*networks)
     rng = np.random.default_rng(0)
-    for network in pretrained.NETWORKS:
+    for network in NETWORKS:
         for weight in getattr(gan, network).weights:
             weight.assign(rng.uniform(0.1, 1.0, weight.shape))
     return gan
 
 
 def weights(gan):
-    return [w for name in pretrained.NETWORKS for w in getattr(gan, name).get_weights()]
+    return [w for name in NETWORKS for w in getattr(gan, name).get_weights()]
 
 
 def write_run(gan, directory):
     directory.mkdir()
-    for name in pretrained.NETWORKS:
+    for name in NETWORKS:
         getattr(gan, name).save(directory / f"{name}.keras")
     (directory / "summary.json").write_text(json.dumps({"description": ABOUT}))
 

@@ -1,0 +1,148 @@
+"""Train a variational autoencoder and evaluate it (documents A 2.1, C 3.1.2, C 3.3.2).
+
+--model is vae_dense (200-200, 50 latents; the default) or vae_conv, whose decoder is
+the generator of pretrain's dcgan. With --start_from, another VAE's or a GAN's run, it
+starts from those weights and --recipe says what is trained: fine_tune (the default),
+freeze_discriminator (here: the encoder's first stages), freeze_generator (the decoder's
+last ones), scale_shift, new_head, gradual_thaw. Run it again to continue where it was
+stopped.
+
+Example:
+    python -m experiments.pretrain_vae --dataset=mnist --model=vae_conv --steps=5000
+"""
+
+from absl import flags as absl_flags
+
+from experiments.support import console, flags, generation, judging, reconstruction
+from experiments.support import session as sessions
+
+MODELS = ("vae_dense", "vae_conv")
+RECIPES = (
+    "fine_tune freeze_discriminator freeze_generator scale_shift new_head gradual_thaw"
+).split()
+_START = absl_flags.DEFINE_string(
+    "start_from",
+    None,
+    "run directory or file of a VAE or GAN to start from; default: none",
+)
+_LIKELIHOOD = absl_flags.DEFINE_enum(
+    "likelihood",
+    "bernoulli",
+    ["bernoulli", "gaussian"],
+    "of a pixel: 0 or 1, drawn from the grey value at every visit; or normal with "
+    "standard deviation 0.2 on the scale of [-1, 1]",
+)
+_WEIGHTED_IMAGES = absl_flags.DEFINE_integer(
+    "weighted_images",
+    200,
+    "test images for the importance-weighted likelihood (5,000 samples each)",
+    lower_bound=1,
+)
+flags.adopt(
+    *generation.DATA_FLAGS,
+    flags.STEPS,
+    flags.BATCH_SIZE,
+    flags.STRATEGY,
+    flags.MIXED_PRECISION,
+    flags.VERBOSE,
+    flags.LEARNING_RATE,
+    flags.EVALUATIONS,
+    flags.RECIPE,
+    flags.SIZE,
+    flags.CHANNELS,
+    flags.MODEL,
+    generation.BACKBONE,
+    generation.DEPTH,
+)
+_DEFAULT_STEPS = 10_000
+_SAMPLES = 5000
+
+
+def main(argv):
+    """Train, evaluate, write models and pictures."""
+    model = flags.one_of(flags.MODEL, MODELS)
+    recipe = flags.one_of(flags.RECIPE, RECIPES)
+    with console.quiet_tensorflow():
+        import keras
+
+        from gan_transfer import cross_domain, pretrained, recipes, variational
+        from gan_transfer.networks import autoencoder
+
+    images = generation.load_images(flags.SIZE.value, flags.CHANNELS.value)
+    steps = flags.STEPS.value or _DEFAULT_STEPS
+    with generation.strategy_scope():
+        networks = autoencoder.MODELS[model](images.size, images.channels)
+        vae = variational.VAE(
+            *networks,
+            likelihood=variational.LIKELIHOODS[_LIKELIHOOD.value],
+            seed=flags.SEED.value,
+        )
+        phases = recipes.by_name(recipe)(vae, generation.DEPTH.value, "adapt")
+        if _START.value is not None:
+            source = pretrained.load(_START.value)
+            copies = cross_domain.copy_networks(source, vae.networks(), vae.IMAGE_ENDS)
+            for phase in phases:
+                rate = flags.LEARNING_RATE.value
+                print(cross_domain.plan(vae, copies, phase, rate))
+        description = {
+            "model": model,
+            "likelihood": _LIKELIHOOD.value,
+            "width": 0,
+            "latent_dim": vae.latent_dim,
+            "size": images.size,
+            "channels": images.channels,
+            "classes": 0,
+            "dataset": images.name,
+        }
+        measures = {"val_loss": _minus_bound}
+        measures["val_distance"] = sessions.Session.validation_distance
+        session = sessions.Session(
+            argv[0], images, vae, description, steps, phases, measures
+        )
+        print(
+            f"{session.title}: {len(session.train):,} images "
+            f"{images.size}x{images.size}x{images.channels}, "
+            f"{session.epochs * session.epoch_steps:,} updates -> {session.run.folder}"
+        )
+
+        def compile_phase(phase):
+            updates = max(1, round(phase.share * session.epochs * session.epoch_steps))
+            rate = keras.optimizers.schedules.CosineDecay(
+                flags.LEARNING_RATE.value, updates, alpha=0.01
+            )
+            vae.compile(keras.optimizers.Adam(rate))
+
+        rows = session.fit(compile_phase)
+    scores = session.finish(rows, _bounds(session))
+    shown = sessions.some(images.test)
+    reconstruction.draw(session.run, vae, shown, session.title)
+    print(f"{session.title}, test scores:")
+    judging.print_scores(scores)
+    print(f"pictures, models and summary.json are in {session.run.folder}")
+
+
+def _minus_bound(session) -> float:
+    """-L in nats per image on the validation part."""
+    from gan_transfer import data
+
+    return -session.model.bound(data.to_float(session.validation))
+
+
+def _bounds(session) -> dict[str, float]:
+    """-ELBO of all test images; importance-weighted -log p of some, with its error."""
+    from gan_transfer import data
+
+    test = data.to_float(session.images.test)
+    weighted = session.model.log_likelihood(
+        test[: _WEIGHTED_IMAGES.value], samples=_SAMPLES
+    )
+    return {
+        "minus_elbo_nats": -session.model.bound(test),
+        f"minus_log_likelihood_iw{_SAMPLES}_nats": -weighted.mean(),
+        "minus_log_likelihood_standard_error": weighted.std() / len(weighted) ** 0.5,
+        "minus_log_likelihood_images": len(weighted),
+    }
+
+
+if __name__ == "__main__":
+    console.run(main)

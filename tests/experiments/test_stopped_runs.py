@@ -1,0 +1,83 @@
+"""Runs that a guard stops leave the scores of their best state (document E 3.3)."""
+
+import json
+import math
+
+import pytest
+
+from experiments.support import judging
+from gan_transfer import callbacks, pretrained
+
+LEFT = {"summary.json", "samples.png", "losses.png", "averaged_generator.keras"}
+
+
+@pytest.fixture
+def stopped(command, material, short, tmp_path, monkeypatch):
+    """Trains for six evaluations with `measure(gan)` in the place of the coverage."""
+
+    def run(measure):
+        monkeypatch.setattr(judging, "coverage", lambda *found: measure)
+        line = [f"--dataset={material}/grey.npz", *short, f"--out_dir={tmp_path}"]
+        return command("pretrain", *line, "--steps=6", "--evaluations=6")
+
+    return run
+
+
+def summary(folder):
+    return json.loads((folder / "summary.json").read_text())
+
+
+def check_left(folder, outcome, updates):
+    assert {path.name for path in folder.iterdir()} >= LEFT
+    written = summary(folder)
+    assert (written["outcome"], written["updates"]) == (outcome, updates)
+    assert written["scores"]["count_generated"] == 1000
+    rows = callbacks.read_history(folder)
+    assert [row["step"] for row in rows] == list(range(1, updates + 1))
+    assert pretrained.load(folder).generate(2).shape == (2, 16, 16, 1)
+    assert pretrained.describe(folder)["model"] == "dcgan"
+    return written["stopped"]
+
+
+def test_a_collapsed_run(stopped, tmp_path):
+    done = stopped(lambda gan: 0.02)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: training collapsed: at update 4 the samples have 2%")
+    assert line.endswith(check_left(tmp_path, "collapsed", 3))
+    assert str(tmp_path) in done.stdout.splitlines()[-1]
+    before = summary(tmp_path)
+    again = stopped(lambda gan: 0.02)
+    assert (again.returncode, again.stderr) == (2, done.stderr)
+    assert summary(tmp_path)["scores"] == before["scores"]
+
+
+@pytest.mark.parametrize("rate", [math.inf, 1e38], ids=["weights", "images"])
+def test_a_diverged_run(stopped, tmp_path, rate):
+    def spoil(gan):
+        if int(gan.updates) == 2:
+            gan.generator_optimizer.learning_rate = rate
+        return 0.9
+
+    done = stopped(spoil)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "training diverged" in line
+    assert line.endswith(check_left(tmp_path, "diverged", 2))
+
+
+def test_a_run_that_diverges_at_once_has_nothing_to_keep(
+    command, material, short, tmp_path
+):
+    line = [f"--dataset={material}/grey.npz", *short, f"--out_dir={tmp_path}"]
+    done = command("pretrain", *line, "--learning_rate=1e38")
+    assert done.returncode == 2
+    assert "training diverged" in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"flags.txt"}
+
+
+def test_a_run_that_ends_is_completed_and_logs_its_coverage(finished):
+    assert summary(finished)["outcome"] == "completed"
+    assert "stopped" not in summary(finished)
+    (row,) = callbacks.read_history(finished)
+    assert row["mode_coverage"] >= 0

@@ -1,0 +1,114 @@
+"""The flagfiles of the VAE: training, transfer, reconstruction (document C 3.3.2)."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gan_transfer import adversarial, pretrained
+from gan_transfer.networks import presets
+
+ROOT = pathlib.Path(__file__).parents[2]
+FLAGFILES = sorted((ROOT / "experiments" / "flags").glob("*/*.flags"))
+SHORT = ("--steps=2", "--evaluations=1", "--batch_size=4", "--noverbose", "--limit=40")
+TINY = {"pretrain_vae": (*SHORT, "--weighted_images=1"), "reconstruct": ()}
+PICTURES = {"reconstructions.png", "interpolation.png"}
+WRITTEN = PICTURES | {
+    "flags.txt",
+    "summary.json",
+    "encoder.keras",
+    "decoder.keras",
+    "metrics.csv",
+    "state.weights.h5",
+    "losses.png",
+    "samples.png",
+    "samples/step_000002.png",
+}
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    folder, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
+    for name, shape in (
+        ("mnist", (28, 28, 1)),
+        ("fashion_mnist", (28, 28, 1)),
+        ("celeba2k_64", (64, 64, 3)),
+    ):
+        arrays = {
+            f"x_{part}": rng.integers(0, 256, (count, *shape), np.uint8)
+            for part, count in (("train", 60), ("test", 20))
+        }
+        np.savez(folder / f"{name}.npz", **arrays)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(command, data_dir, tmp_path_factory):
+    out = tmp_path_factory.mktemp("vae") / "run"
+    done = command("pretrain_vae", *SHORT, f"--data_dir={data_dir}", f"--out_dir={out}")
+    assert (done.returncode, done.stderr) == (0, "")
+    return out
+
+
+def written(folder):
+    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize(
+    "flagfile",
+    [path for path in FLAGFILES if path.parent.name in TINY],
+    ids=lambda path: f"{path.parent.name}-{path.stem}",
+)
+def test_flagfile_runs_for_two_steps(command, data_dir, trained, flagfile, tmp_path):
+    script, out = flagfile.parent.name, tmp_path / "out"
+    words = [f"--flagfile={flagfile}", *TINY[script], f"--data_dir={data_dir}"]
+    if script == "reconstruct":
+        words.append(f"--source={trained}")
+    elif "--start_from" in flagfile.read_text():
+        words += [f"--start_from={trained}", "--model=vae_dense"]
+    done = command(script, *words, f"--out_dir={out}")
+    assert done.returncode == 0, done.stderr
+    expected = PICTURES | {"flags.txt", "summary.json"}
+    assert written(out) == (expected if script == "reconstruct" else WRITTEN)
+    for name in written(out):
+        if name.endswith(".png"):
+            Image.open(out / name).verify()
+
+
+def test_summary_holds_the_bound_of_the_stored_model(trained, data_dir):
+    summary = json.loads((trained / "summary.json").read_text())
+    vae = pretrained.load(trained)
+    test = np.load(data_dir / "mnist.npz")["x_test"] / np.float32(127.5) - 1
+    assert summary["minus_elbo_nats"] == pytest.approx(-vae.bound(test), rel=1e-6)
+    weighted = vae.log_likelihood(test, 5000).mean()
+    found = summary["minus_log_likelihood_iw5000_nats"]
+    assert found == pytest.approx(-weighted, rel=1e-5)
+    assert summary["minus_log_likelihood_images"] == 20
+
+
+def test_decoder_starts_from_a_gan(command, data_dir, tmp_path):
+    gan = adversarial.GAN(*presets.build("dcgan", 28, 1, width=32, latent_dim=32))
+    path = tmp_path / "gan.gan.npz"
+    about = dict.fromkeys(pretrained.DESCRIBED, 1)
+    pretrained.save(gan, path, about)
+    out = tmp_path / "out"
+    words = (*SHORT, f"--data_dir={data_dir}", f"--out_dir={out}", "--model=vae_conv")
+    done = command(
+        "pretrain_vae", *words, f"--start_from={path}", "--weighted_images=1"
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines() if "_conv" in line]
+    origins = {words[0]: "copied" in words for words in lines}
+    assert origins["block1_conv"] and origins["head_conv"]
+
+
+def test_reconstructing_with_a_gan_is_refused(command, data_dir, tmp_path):
+    out = tmp_path / "out"
+    done = command(
+        "reconstruct", "--source=mnist", f"--data_dir={data_dir}", f"--out_dir={out}"
+    )
+    assert done.returncode == 2
+    assert "mnist is no VAE, which alone has an encoder" in done.stderr
+    assert not out.exists()
