@@ -125,6 +125,13 @@ METHODS = absl_flags.DEFINE_list(
     "rows of a study's or benchmark's table, separated by commas; default: all",
 )
 SEEDS = absl_flags.DEFINE_integer("seeds", 3, "repetitions, with seeds 0, 1, ...", 1)
+SCALE = absl_flags.DEFINE_float(
+    "scale",
+    1.0,
+    "share of the updates that the flagfiles of a study's cells ask for, up to 10",
+    1e-4,
+    10.0,
+)
 VERBOSE = absl_flags.DEFINE_boolean("verbose", True, "print progress while training")
 
 # From here on absl takes a script that calls adopt() as the one that adopts.

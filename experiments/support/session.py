@@ -47,7 +47,7 @@ class Session:
     )
 
     def __post_init__(self):
-        from gan_transfer import data, features
+        from gan_transfer import features
 
         if self.epochs < len(self.phases):
             raise errors.InputError(
@@ -55,12 +55,7 @@ class Session:
                 f"evaluations, and there are {self.epochs} of these; raise "
                 "--evaluations and --steps, or lower --depth"
             )
-        self.train, self.labels = self.images.train, self.images.train_labels
-        self.validation = None
-        if len(self.train) >= _SELECT_FROM:
-            self.train, self.labels, self.validation, _ = data.hold_out(
-                self.train, self.labels, min(5000, len(self.train) // 10), 0
-            )
+        self.train, self.labels, self.validation = parts(self.images)
         self.extractors = judging.extractors(self.train)
         self.judge = next(iter(self.extractors.values()))
         if self.validation is not None:
@@ -187,19 +182,23 @@ class Session:
             statistics().update(self._real), statistics().update(fake)
         )
 
+    def load_best(self, rows: list[dict]) -> int:
+        """Load the best state, if one was selected; returns its update."""
+        best = self.run.path("best.weights.h5")
+        if self.monitor is None or not best.exists():
+            return int(rows[-1]["step"])
+        self.model.result.load_weights(best)
+        # Rows of a search phase lack it.
+        judged = [row for row in rows if self.monitor in row]
+        return int(min(judged, key=lambda row: row[self.monitor])["step"])
+
     def finish(self, rows: list[dict], extra: dict) -> dict:
         """Load the best state, save the models, evaluate, draw, summarise.
 
         Returns:
             The scores, as in `summary.json`.
         """
-        best = self.run.path("best.weights.h5")
-        chosen = int(rows[-1]["step"])
-        if self.monitor is not None and best.exists():
-            self.model.result.load_weights(best)
-            # Rows of a search phase lack it.
-            judged = [row for row in rows if self.monitor in row]
-            chosen = int(min(judged, key=lambda row: row[self.monitor])["step"])
+        chosen = self.load_best(rows)
         for name, network in self.model.stored_networks().items():
             with writing.partial(self.run.path(f"{name}.keras")) as temporary:
                 network.save(temporary)
@@ -253,6 +252,20 @@ class Session:
                 "distance",
                 log=True,
             )
+
+
+def parts(images) -> tuple:
+    """Training images, their labels, and the validation part that selects.
+
+    The validation part is None below 1,000 training images.
+    """
+    from gan_transfer import data
+
+    train, labels = images.train, images.train_labels
+    if len(train) < _SELECT_FROM:
+        return train, labels, None
+    held_out = min(5000, len(train) // 10)
+    return data.hold_out(train, labels, held_out, seed=0)[:3]
 
 
 def _series(rows: list[dict], name: str) -> tuple:

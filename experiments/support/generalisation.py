@@ -1,0 +1,54 @@
+"""What a trained generator took over from its training images (document E 2, E 6)."""
+
+import json
+
+from experiments.support import judging, session
+from gan_transfer import writing
+
+_SAMPLES = 5000
+STORED = "generalisation.json"
+
+
+def measure(folder, images) -> dict[str, float]:
+    """Distances to training and test images, copies, precision and recall.
+
+    5,000 samples of the best state. Distances are kernel distances: unbiased, so those
+    to 100 training images and to 5,000 test images can be compared. Memorised is the
+    share of samples at least as near to a training image as that one is to its own
+    nearest other training image; beside it the same share of real test images.
+    Stored in the run's folder and read from there the next time.
+
+    Args:
+        folder: of a finished run of pretrain.
+        images: the data set as the run loaded it.
+    """
+    from gan_transfer import features, metrics, pretrained
+
+    path = folder / STORED
+    if path.exists():
+        return json.loads(path.read_text())
+    train = session.parts(images)[0]
+    extractors = judging.extractors(images.test)
+    shown = judging.pixels(pretrained.load(folder), _SAMPLES, seed=2)
+    found = {}
+    for name, extractor in extractors.items():
+        fake, seen, unseen = (
+            features.extract(extractor, each)
+            for each in (shown, train[:_SAMPLES], images.test[:_SAMPLES])
+        )
+        to_train = metrics.kernel_distance(seen, fake)[0]
+        to_test = metrics.kernel_distance(unseen, fake)[0]
+        copied = metrics.memorisation(fake, seen, unseen)
+        shares = metrics.precision_recall_density_coverage(unseen, fake, neighbours=5)
+        found |= {
+            f"train_{name}": to_train,
+            f"test_{name}": to_test,
+            f"gap_{name}": to_test - to_train,
+            f"memorised_{name}": copied.share,
+            f"memorised_real_{name}": copied.held_out_share,
+            f"precision_{name}": shares.precision,
+            f"recall_{name}": shares.recall,
+        }
+    with writing.partial(path) as temporary:
+        temporary.write_text(json.dumps(found, indent=1))
+    return found

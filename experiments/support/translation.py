@@ -1,0 +1,158 @@
+"""One CycleGAN run from two domains to its summary: measures, pictures, files."""
+
+import dataclasses
+
+import numpy as np
+
+from experiments.support import domains, figures, flags, judging, run
+from gan_transfer import writing
+
+_SHOWN = 12
+_JUDGED = 5000
+# Names of the kernel distances by extractor, as of `evaluation.report`.
+_KERNEL = {"classifier": "kcd", "pca": "pca_kernel", "mobilenet": "kmd"}
+
+
+@dataclasses.dataclass
+class Session:
+    """One run: its folder, domains and model.
+
+    Attributes:
+        run: the run directory.
+        gan: a `cyclic.CycleGAN`, in the strategy's scope.
+        a, b: the domains.
+        steps: updates asked for.
+    """
+
+    run: run.RunDirectory
+    gan: object
+    a: domains.Domain
+    b: domains.Domain
+    steps: int
+
+    @property
+    def epoch_steps(self) -> int:
+        """Updates between two evaluations."""
+        return -(-self.steps // flags.EVALUATIONS.value)
+
+    @property
+    def epochs(self) -> int:
+        """Evaluations of the run."""
+        return -(-self.steps // self.epoch_steps)
+
+    @property
+    def title(self) -> str:
+        """The domains, for titles."""
+        return f"CycleGAN {self.a.name} <-> {self.b.name}"
+
+    def batches(self, start: int):
+        """Pairs of unpaired batches from update `start` on."""
+        import tensorflow as tf
+
+        from gan_transfer import data
+
+        parts = [
+            data.batches(domain.train, flags.BATCH_SIZE.value, seed=seed, start=start)
+            for seed, domain in enumerate((self.a, self.b), 2 * flags.SEED.value)
+        ]
+        return tf.data.Dataset.zip(*parts)
+
+    def watchers(self) -> tuple:
+        """Callbacks of every epoch: a picture of both directions."""
+        import keras
+
+        def watch(epoch, logs):
+            step = int(self.gan.updates.numpy())
+            self.draw(self.run.samples / f"step_{step:06d}.png", f"{step:,} updates")
+
+        return (keras.callbacks.LambdaCallback(on_epoch_end=watch),)
+
+    def draw(self, path, about: str) -> None:
+        """Rows of test images: there, there and back, the truth; both directions."""
+        rows, labels = [], []
+        for direction, domain in self._ways():
+            way, back = "GF" if direction == "forward" else "FG"
+            source = domain.test[:_SHOWN]
+            there = self.translated(source, direction)
+            rows += [source, there, self.translated(there, _other(direction))]
+            name = f"{way}({domain.name})"
+            labels += [domain.name, name, f"{back}({name})"]
+            if domain.truth is not None:
+                rows.append(domain.truth[:_SHOWN])
+                labels.append("truth")
+        shown = min(map(len, rows))
+        figures.pairs(
+            path, [row[:shown] for row in rows], labels, f"{self.title}, {about}"
+        )
+
+    def translated(self, images: np.ndarray, direction: str) -> np.ndarray:
+        """Translations of uint8 images by the averaged weights, as uint8."""
+        from gan_transfer import data
+
+        return data.to_uint8(self.gan.translate(data.to_float(images), direction))
+
+    def _ways(self):
+        return zip(("forward", "backward"), (self.a, self.b), strict=True)
+
+    def finish(self) -> dict[str, float]:
+        """Save the models, measure, draw, summarise.
+
+        Returns:
+            The scores, as in `summary.json`.
+        """
+        from gan_transfer import cyclic
+
+        for name in cyclic.NETWORKS:
+            with writing.partial(self.run.path(f"{name}.keras")) as temporary:
+                getattr(self.gan, name).save(temporary)
+        scores = {}
+        for direction, domain in self._ways():
+            target = self.b if domain is self.a else self.a
+            found = self._measure(direction, domain, target)
+            scores |= {f"{direction}_{name}": value for name, value in found.items()}
+        updates = int(self.gan.updates.numpy())
+        self.draw(self.run.path("samples.png"), f"{updates:,} updates, test images")
+        self.run.write_summary(
+            {
+                "domains": [self.a.name, self.b.name],
+                "training_images": [len(self.a.train), len(self.b.train)],
+                "updates": updates,
+                "seed": flags.SEED.value,
+                "image_shape": self.gan.image_shape,
+                "scores": scores,
+                "protocol": "averaged translators of the last update on test images; "
+                "l1: mean absolute difference of pixels in [0, 1] (cycle_l1: there and "
+                "back; truth_l1: to the true translation; identity_l1: of the "
+                "untranslated image to it; constant_l1: of the median training image "
+                "of the target to it); kernel distances: translated test images "
+                "to other test images of the target, untranslated ones beside them",
+            }
+        )
+        return scores
+
+    def _measure(self, direction: str, source, target) -> dict[str, float]:
+        from gan_transfer import evaluation, features, metrics
+
+        there = self.translated(source.test, direction)
+        back = self.translated(there, _other(direction))
+        scores = {"cycle_l1": _l1(back, source.test)}
+        if source.truth is not None:
+            median = np.median(target.train[:_JUDGED], axis=0)
+            scores["truth_l1"] = _l1(there, source.truth)
+            scores["identity_l1"] = _l1(source.test, source.truth)
+            scores["constant_l1"] = _l1(median, source.truth)
+        for name, extractor in judging.extractors(target.train).items():
+            real = features.extract(extractor, target.test[:_JUDGED])
+            key = evaluation.metric_name(_KERNEL[name], target.name, len(real))
+            for tail, images in (("", there), ("_untranslated", source.test)):
+                found = features.extract(extractor, images[:_JUDGED])
+                scores[key + tail] = metrics.kernel_distance(real, found)[0]
+        return scores
+
+
+def _l1(found: np.ndarray, wanted: np.ndarray) -> float:
+    return float(np.abs(np.float64(found) - wanted).mean() / 255)
+
+
+def _other(direction: str) -> str:
+    return "backward" if direction == "forward" else "forward"

@@ -1,0 +1,225 @@
+"""Every generative system of the documents in one table (documents A 2, B, C 3, E 3.3).
+
+Each row is a make target run in a process of its own, --seeds times; where the row's
+images are 28x28 it is run on every one of --datasets. Stopped, the study goes on with
+the cell it was at. Written are `table.md`, `systems.png` with samples of each system,
+and how the distances rank beside those of Lucic et al. 2018.
+
+Example:
+    python -m experiments.systems_study --seeds=1 --scale=0.1
+"""
+
+import itertools
+import json
+import pathlib
+import statistics
+
+from absl import flags as absl_flags
+
+from experiments.support import cells, console, figures, flags, run
+from gan_transfer import writing
+
+# Row -> what it is, document section, script, flagfile, on --datasets or on its own.
+ROWS = {
+    "minimax": ("GAN, minimax loss", "A 3, C 3.3.1", "pretrain", "minimax_mnist", 1),
+    "non_saturating": ("DCGAN, non-saturating", "B 3.1", "pretrain", "mnist", 1),
+    "lsgan": ("LSGAN", "E 3.3", "pretrain", "lsgan_mnist", 1),
+    "wgan": ("WGAN, clipped weights", "E 3.3", "pretrain", "wgan_mnist", 1),
+    "wgan_gp": ("WGAN, gradient penalty", "E 3.3", "pretrain", "wgan_gp_mnist", 1),
+    "huber": ("Huber loss", "E 3.3", "pretrain", "huber_mnist", 1),
+    "relativistic": (
+        "relativistic, R1 and R2",
+        "E 2(2)",
+        "pretrain",
+        "relativistic_mnist",
+        1,
+    ),
+    "prelu": ("PReLU for LeakyReLU", "E 3.3", "pretrain", "prelu_mnist", 1),
+    "sngan": ("spectral normalisation", "E 2(2)", "pretrain", "sngan_mnist", 1),
+    "agan": ("AGAN, self-attention", "E 3.3", "pretrain", "sagan_mnist", 1),
+    "cgan": ("CGAN, with classes", "A 2.1", "pretrain", "conditional_mnist", 1),
+    "vae": ("VAE, dense", "A 2.1, C 3.3.2", "pretrain_vae", "mnist", 1),
+    "vae_conv": ("VAE, convolutional", "C 3.1.2", "pretrain_vae", "conv_mnist", 1),
+    "document_a": ("A's networks", "A 4.1", "pretrain", "document_a", 1),
+    "document_e": ("E's networks", "E 4", "pretrain", "document_e_mnist", 1),
+    "document_c": ("C's networks", "C 4.1", "pretrain", "document_c_64", 0),
+    "cyclegan": (
+        "CycleGAN, digits to outlines",
+        "C 3.1.3",
+        "pretrain_cyclegan",
+        "mnist_outline",
+        0,
+    ),
+}
+# FID of the best settings of a search of 100, Lucic et al. 2018 as reprinted by Dai and
+# Wipf 2019, table 1; the VAE is theirs, cross-entropy, untuned.
+PUBLISHED = {
+    "mnist": {
+        "non_saturating": 6.8,
+        "lsgan": 7.8,
+        "wgan": 6.7,
+        "wgan_gp": 20.3,
+        "vae_conv": 16.6,
+    },
+    "fashion_mnist": {
+        "non_saturating": 26.5,
+        "lsgan": 30.7,
+        "wgan": 21.5,
+        "wgan_gp": 24.5,
+        "vae_conv": 43.6,
+    },
+}
+_DATASETS = absl_flags.DEFINE_list(
+    "datasets", ["mnist", "fashion_mnist"], "28x28 data sets of the portable rows"
+)
+flags.adopt(
+    flags.SCALE,
+    flags.METHODS,
+    flags.SEEDS,
+    flags.DATA_DIR,
+    flags.OUT_DIR,
+    flags.OVERWRITE,
+)
+_SHOWN = 12
+
+
+def main(argv):
+    """Run the cells that are missing, then write table, ranking and pictures."""
+    methods = flags.given(flags.METHODS, list(ROWS))
+    for name in methods:
+        if name not in ROWS:
+            raise absl_flags.Error(
+                f"--methods={name}: should be among {', '.join(ROWS)}"
+            )
+    directory = run.RunDirectory.open(
+        flags.OUT_DIR.value, flags.configuration(argv[0]), flags.OVERWRITE.value
+    )
+    planned = list(_cells(methods))
+    results = {}
+    for number, (key, cell) in enumerate(planned, 1):
+        place = f"[{number}/{len(planned)}]"
+        summary = cells.run(cell, directory.folder / "cells", flags.SCALE.value, place)
+        results.setdefault(key, []).append((cell, summary))
+    table = _table(results)
+    ranking = _ranking(results)
+    with writing.partial(directory.path("table.md")) as temporary:
+        temporary.write_text(table + "\n" + "\n".join(ranking) + "\n")
+    _draw(directory, results)
+    directory.write_summary(
+        {
+            "scale": flags.SCALE.value,
+            "cells": {
+                cell.name: {"outcome": each["outcome"], "scores": each["scores"]}
+                for row in results.values()
+                for cell, each in row
+            },
+            "ranking": ranking,
+        }
+    )
+    print(table, *ranking, sep="\n")
+    print(f"table, pictures and cells are in {directory.folder}")
+
+
+def _cells(methods):
+    """`((row, data set), cell)` of the study, seed by seed."""
+    data_dir = flags.DATA_DIR.value
+    for seed, name in itertools.product(range(flags.SEEDS.value), methods):
+        _, _, script, flagfile, portable = ROWS[name]
+        for dataset in _DATASETS.value if portable else [None]:
+            arguments = [f"--seed={seed}", "--noverbose"]
+            if dataset is not None:
+                arguments.append(f"--dataset={dataset}")
+            if data_dir is not None:
+                arguments.append(f"--data_dir={data_dir}")
+            label = "-".join(filter(None, [name, dataset, f"seed{seed}"]))
+            cell = cells.Cell(label, script, flagfile, tuple(arguments))
+            yield (name, dataset), cell
+
+
+def _table(results) -> str:
+    rows = []
+    for (name, dataset), found in results.items():
+        what, section, script, flagfile, _ = ROWS[name]
+        summaries = [summary for _, summary in found]
+        first = summaries[0]
+        target = f"{script}-{flagfile}".replace("_", "-")
+        rows.append(
+            [
+                what,
+                section,
+                f"`make {target}`",
+                dataset or first.get("dataset", "-"),
+                cells.spread([cells.score(s, ("fcd",)) for s in summaries]),
+                cells.spread([cells.score(s, ("pca", "kcd")) for s in summaries]),
+                cells.spread(
+                    [cells.score(s, ("precision_classifier",)) for s in summaries], 2
+                ),
+                cells.spread(
+                    [cells.score(s, ("recall_classifier",)) for s in summaries], 2
+                ),
+                cells.spread([s.get("cpu_seconds", 0) / 60 for s in summaries], 2),
+                cells.outcomes(summaries),
+                f"[grid](cells/{found[0][0].name}/samples.png)",
+            ]
+        )
+    header = (
+        "system|document|make target|data|Frechet (classifier)|Frechet (pixel PCA)|"
+        "precision|recall|CPU minutes|runs|pictures"
+    )
+    return cells.markdown(header.split("|"), rows)
+
+
+def _ranking(results) -> list[str]:
+    """A line per data set: our order, the published one, pairs that agree."""
+    lines = []
+    for dataset, published in PUBLISHED.items():
+        ours = {}
+        for name in published:
+            found = [s for _, s in results.get((name, dataset), [])]
+            values = [cells.score(summary, ("fcd",)) for summary in found]
+            values = [value for value in values if value == value]
+            if values:
+                ours[name] = statistics.fmean(values)
+        if len(ours) < 2:
+            continue
+        pairs = list(itertools.combinations(ours, 2))
+        agree = [
+            (a, b)
+            for a, b in pairs
+            if (ours[a] < ours[b]) == (published[a] < published[b])
+        ]
+        differ = [f"{a} and {b}" for a, b in pairs if (a, b) not in agree]
+        lines.append(
+            f"{dataset}: ours {' < '.join(sorted(ours, key=ours.get))}; published "
+            f"(FID, best of a search) {' < '.join(sorted(ours, key=published.get))}; "
+            f"{len(agree)} of {len(pairs)} pairs agree"
+            + (f", not {', '.join(differ)}." if differ else ".")
+        )
+    return lines
+
+
+def _draw(directory, results) -> None:
+    """Samples of each system's first seed, one row each, a sheet per image format."""
+    with console.quiet_tensorflow():
+        from gan_transfer import data, pretrained
+
+    sheets = {}
+    for (name, dataset), found in results.items():
+        folder = directory.folder / "cells" / found[0][0].name
+        made = pathlib.Path(folder / "summary.json").exists()
+        if ROWS[name][2] == "pretrain_cyclegan" or not made:
+            continue
+        samples = data.to_uint8(pretrained.load(folder).generate(_SHOWN, seed=0))
+        on = dataset or json.loads((folder / "summary.json").read_text())["dataset"]
+        sheets.setdefault(on, []).append((ROWS[name][0], samples))
+    for dataset, rows in sheets.items():
+        figures.pairs(
+            directory.path(f"systems_{dataset}.png"),
+            [samples for _, samples in rows],
+            [label for label, _ in rows],
+            f"samples of every system, {dataset}, first seed, latents of seed 0",
+        )
+
+
+if __name__ == "__main__":
+    console.run(main)

@@ -1,0 +1,134 @@
+"""The studies whose cells are runs of other scripts (documents E 2, E 3.3)."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+
+from experiments.support import cells
+from gan_transfer import errors, metrics, pretrained
+
+ROOT = pathlib.Path(__file__).parents[2]
+FLAGFILES = sorted((ROOT / "experiments" / "flags").glob("*/*.flags"))
+TINY = {
+    "generalisation_study": ("--scale=0.0015", "--seeds=1", "--methods=plain,pruned"),
+    "systems_study": ("--scale=0.0002", "--seeds=1", "--methods=non_saturating,vae"),
+}
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    folder, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
+    for name in ("mnist", "fashion_mnist"):
+        arrays = {"y_train": np.arange(120) % 10, "y_test": np.arange(60) % 10}
+        for part, count in (("train", 120), ("test", 60)):
+            pixels = rng.integers(0, 256, (count, 28, 28, 1), np.uint8)
+            arrays[f"x_{part}"] = pixels
+        np.savez(folder / f"{name}.npz", **arrays)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def studied(command, data_dir, tmp_path_factory):
+    """Folder of a tiny generalisation study, and what it printed."""
+    out = tmp_path_factory.mktemp("study") / "run"
+    words = [*TINY["generalisation_study"], "--counts=20", f"--data_dir={data_dir}"]
+    words += ["--dataset=fashion_mnist", f"--out_dir={out}"]
+    done = command("generalisation_study", *words)
+    assert done.returncode == 0, done.stderr
+    return out, words, done
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "flagfile",
+    [path for path in FLAGFILES if path.parent.name in TINY],
+    ids=lambda path: f"{path.parent.name}-{path.stem}",
+)
+def test_flagfile_runs_its_first_cells(command, data_dir, flagfile, tmp_path):
+    script = flagfile.parent.name
+    words = [f"--flagfile={flagfile}", *TINY[script], f"--data_dir={data_dir}"]
+    if script == "generalisation_study":
+        words.append("--counts=20")
+    else:
+        words.append("--datasets=mnist")
+    done = command(script, *words, f"--out_dir={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    written = {path.name for path in tmp_path.iterdir()}
+    assert written >= {"flags.txt", "summary.json", "table.md", "cells"}
+    assert any(name.endswith(".png") for name in written)
+
+
+def test_study_measures_the_stored_generator(studied, data_dir):
+    out, _, _ = studied
+    folder = out / "cells" / "plain-20-seed0"
+    found = json.loads((folder / "generalisation.json").read_text())
+    from experiments.support import judging
+    from gan_transfer import data, features
+
+    images = data.load("fashion_mnist", data_dir=data_dir, limit=20, seed=0)
+    extractor = judging.extractors(images.test)["pca"]
+    fake = data.to_uint8(pretrained.load(folder).generate(5000, seed=2))
+    for part, real in (("train", images.train), ("test", images.test)):
+        pair = features.extract(extractor, real), features.extract(extractor, fake)
+        expected = metrics.kernel_distance(*pair)[0]
+        assert found[f"{part}_pca"] == pytest.approx(expected, rel=1e-6)
+    assert found["gap_pca"] == found["test_pca"] - found["train_pca"]
+
+
+def test_pruned_cell_keeps_its_share_of_the_weights(studied):
+    out, _, _ = studied
+    summary = json.loads((out / "cells" / "pruned-20-seed0/summary.json").read_text())
+    density = summary["density"]
+    assert density["generator"] == pytest.approx(0.3, abs=0.01)
+
+
+def test_finished_cells_are_read_not_run(studied, command):
+    out, words, before = studied
+    times = {path: path.stat().st_mtime_ns for path in out.rglob("cells/*/*")}
+    done = command("generalisation_study", *words)
+    assert done.returncode == 0
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("cells/*/*")} == times
+    table = [line for line in before.stdout.splitlines() if line.startswith("|")]
+    assert [line for line in done.stdout.splitlines() if line.startswith("|")] == table
+
+
+def test_unknown_rows_are_refused(command, tmp_path):
+    for script, words, said in (
+        ("systems_study", "--methods=wgan,typo", "--methods=typo: should be among"),
+        ("generalisation_study", "--methods=typo", "--methods=typo: should be among"),
+        ("generalisation_study", "--counts=few", "--counts=few: should be numbers"),
+    ):
+        done = command(script, words, f"--out_dir={tmp_path / 'out'}")
+        assert done.returncode == 1
+        assert said in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_cell_that_refuses_its_input_says_so(tmp_path):
+    cell = cells.Cell("broken", "pretrain", "mnist", ("--dataset=/no/such.npz",))
+    with pytest.raises(errors.InputError, match="broken ended without a summary: err"):
+        cells.run(cell, tmp_path, 0.001, "[1/1]")
+    assert "[1/1]" not in (tmp_path / "broken.log").read_text()
+
+
+def test_lengths_follow_the_flagfile():
+    cell = cells.Cell("any", "pretrain", "mnist")
+    assert cell.lengths(1.0) == ("--steps=5500", "--evaluations=11")
+    assert cell.lengths(0.1) == ("--steps=550", "--evaluations=3")
+    assert cell.lengths(0.0002) == ("--steps=1", "--evaluations=1")
+
+
+def test_spread_outcomes_and_scores():
+    assert cells.spread([1.0, 3.0, float("nan")]) == "2 ± 1.4"
+    assert cells.spread([2.5]) == "2.5"
+    assert cells.spread([float("nan")]) == "-"
+    runs = [
+        {"outcome": "completed"},
+        {"outcome": "collapsed"},
+        {"outcome": "completed"},
+    ]
+    assert cells.outcomes(runs) == "2 completed, 1 collapsed"
+    summary = {"scores": {"kcd_sd_mnist_10k": 1.0, "kcd_mnist_10k": 2.0}}
+    assert cells.score(summary, ("fcd", "kcd")) == 2.0
