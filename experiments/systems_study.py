@@ -81,6 +81,14 @@ flags.adopt(
     flags.OVERWRITE,
 )
 _SHOWN = 12
+# Column -> scores that it may show.
+_SCORES = {
+    "fcd": ("fcd",),
+    "pca": ("pca",),
+    "kernel distance": ("kcd", "forward_kcd", "pca_kernel"),
+    "precision": ("precision_classifier", "precision_pca"),
+    "recall": ("recall_classifier", "recall_pca"),
+}
 
 
 def main(argv):
@@ -148,25 +156,19 @@ def _table(results) -> str:
                 what,
                 section,
                 f"`make {target}`",
-                dataset or first.get("dataset", "-"),
-                cells.spread([cells.score(s, ("fcd",)) for s in summaries]),
-                cells.spread([cells.score(s, ("pca", "kcd")) for s in summaries]),
-                cells.spread(
-                    [cells.score(s, ("precision_classifier",)) for s in summaries], 2
-                ),
-                cells.spread(
-                    [cells.score(s, ("recall_classifier",)) for s in summaries], 2
+                dataset or first.get("dataset") or " to ".join(first.get("domains", "-")),
+                *(
+                    cells.spread([cells.score(s, kinds) for s in summaries])
+                    for kinds in _SCORES.values()
                 ),
                 cells.spread([s.get("cpu_seconds", 0) / 60 for s in summaries], 2),
                 cells.outcomes(summaries),
                 f"[grid](cells/{found[0][0].name}/samples.png)",
             ]
         )
-    header = (
-        "system|document|make target|data|Frechet (classifier)|Frechet (pixel PCA)|"
-        "precision|recall|CPU minutes|runs|pictures"
-    )
-    return cells.markdown(header.split("|"), rows)
+    header = ["system", "document", "make target", "data", *_SCORES]
+    header += ["CPU minutes", "runs", "pictures"]
+    return cells.markdown(header, rows)
 
 
 def _ranking(results) -> list[str]:

@@ -4,6 +4,8 @@ One step: n discriminator updates, each on fresh real images and fresh latents, 
 generator update, then the moving average of the generator's weights.
 """
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
@@ -84,6 +86,7 @@ class GAN(sampling.Generative):
         penalize_every: int = 1,
         clip: float | None = None,
         anchors: dict[str, regularization.L2ToSource] | None = None,
+        generator_terms: tuple[Callable, ...] = (),
         augmentation: augmentations.Augmentation | None = None,
         averaging: float = 0.995,
     ) -> None:
@@ -98,6 +101,8 @@ class GAN(sampling.Generative):
             penalize_every: lazy: on every k-th update, times k (Karras et al. 2020).
             clip: limit for the discriminator's trainable weights, or None.
             anchors: L2 to the source by network name (`generator`, `discriminator`).
+            generator_terms: added to the generator's loss; each is called with fresh
+                inputs of the generator and returns a scalar (`correspondence`).
             augmentation: of every image the discriminator sees, or None.
             averaging: decay of the generator's weight average, in [0, 1); 0 copies. It
                 starts lower, min(averaging, (1 + t) / (10 + t)).
@@ -116,6 +121,7 @@ class GAN(sampling.Generative):
         self.penalize_every = penalize_every
         self.clip = clip
         self.anchors = anchors or {}
+        self.generator_terms = tuple(generator_terms)
         self.augmentation = augmentation
         # A later phase goes on with the adapted probability.
         if augmentation and (augmentation.target is None or not self.updates.numpy()):
@@ -149,9 +155,11 @@ class GAN(sampling.Generative):
 
     def fakes(self, count, labels, draw: int) -> tf.Tensor:
         """G(z) in training mode, float32 `[count, H, W, C]` in [-1, 1]."""
+        return self.generator(self._inputs(count, labels, draw), training=True)
+
+    def _inputs(self, count, labels, draw: int) -> tf.Tensor | list[tf.Tensor]:
         latents = self.normal(count, self.latent_dim, draw)
-        inputs = latents if labels is None else [latents, labels]
-        return self.generator(inputs, training=True)
+        return latents if labels is None else [latents, labels]
 
     def update_discriminator(self, real, labels, number: int) -> dict[str, tf.Tensor]:
         """One gradient step of D on real and generated images (document B 3.1.3)."""
@@ -205,8 +213,11 @@ class GAN(sampling.Generative):
             real_scores = None
             if self.loss_family.needs_real:
                 real_scores = self.score(real, labels, self.key(G_DRAWS + 2))
-            loss = self.loss_family.generator(real_scores, fake_scores)
-            total = self._step_loss(loss, "generator")
+            loss = total = self.loss_family.generator(real_scores, fake_scores)
+            if self.generator_terms:
+                inputs = self._inputs(tf.shape(real)[0], labels, G_DRAWS + 3)
+                total += tf.add_n([term(inputs) for term in self.generator_terms])
+            total = self._step_loss(total, "generator")
         variables = self.generator.trainable_variables
         found = tape.gradient(total, variables)
         self.step(self.generator_optimizer, found, variables)

@@ -84,9 +84,18 @@ def migrate(
 
     Returns:
         The target GAN and, per network, what became of each layer.
+
+    Raises:
+        InputError: `cross_domain_correspondence` with layers that have no source.
     """
     networks = {"generator": generator, "discriminator": discriminator}
     copies = copy_networks(source, networks, adversarial.GAN.IMAGE_ENDS)
+    new = [copy.layer for copy in copies["generator"] if copy.origin == "new"]
+    if new and recipe == recipes.cross_domain_correspondence.__name__:
+        raise errors.InputError(
+            f"{recipe} holds the generator to its source, and {', '.join(new)} would be"
+            " new; keep the source's image size, or use another recipe"
+        )
     if recipe == recipes.latent_head.__name__:
         generator = recipes.with_latent_head(generator)
     if recipe == recipes.new_head.__name__:

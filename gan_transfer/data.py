@@ -60,7 +60,9 @@ def load(
 
     A name is looked up as `NAME.npz` in `data_dir`, else in the folder that the
     variable GAN_TRANSFER_DATA names; then, for `sources.DOWNLOADABLE`, in the Keras
-    cache and on the network. `sources.EMBEDDED` sets are always the package's own.
+    cache and on the network. `sources.EMBEDDED` sets are always the package's own. The
+    name of a folder of pictures that is not here is looked up in the same data folder
+    and in its folders.
 
     Where there is no test part (folders, `x` alone), a seeded 10 % of the images, at
     least one, is held out as such, stratified by class.
@@ -98,8 +100,8 @@ def load(
         )
     if limit is not None:
         train, train_labels = _limited(train, train_labels, limit, seed, name)
-    train = _prepared(train, size, channels, name)
-    test = _prepared(test, size, channels, name)
+    train = to_format(train, size, channels, name)
+    test = to_format(test, size, channels, name)
     if train.shape[1:] != test.shape[1:]:
         raise errors.InputError(
             f"{name}: training images are {list(train.shape[1:])} but test images "
@@ -109,6 +111,33 @@ def load(
         classes = max(arrays["y_train"].max(), test_labels.max()) + 1
         class_names = tuple(str(index) for index in range(classes))
     return Images(name, train, test, train_labels, test_labels, class_names)
+
+
+def to_format(
+    pixels: np.ndarray, size: int | None, channels: int | None, name: str
+) -> np.ndarray:
+    """Brings images to the channels and to squares of the size (document B 3.2.1).
+
+    Args:
+      pixels: uint8 `[N, H, W, C]`.
+      size: pixels per side; None keeps squares as they are.
+      channels: 1 or 3; None keeps what there is, without alpha.
+      name: of the data, for the error.
+
+    Raises:
+      errors.InputError: no squares and no size.
+    """
+    wanted = channels or (1 if pixels.shape[3] == 1 else 3)
+    pixels = images.convert_channels(pixels, wanted)
+    height, width = pixels.shape[1:3]
+    if size is None and height != width:
+        raise errors.InputError(
+            f"{name}: images are {height}x{width} but networks need squares; "
+            "give the size to crop and resample them to"
+        )
+    if size is None or height == width == size:
+        return pixels
+    return np.stack([images.fit_square(image, size) for image in pixels])
 
 
 def hold_out(
@@ -272,18 +301,3 @@ def _rank_in_class(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         members = np.flatnonzero(labels == label)
         rank[members], total[members] = np.arange(len(members)), len(members)
     return rank, total
-
-
-def _prepared(pixels: np.ndarray, size, channels, name: str) -> np.ndarray:
-    """Brings uint8 `[N, H, W, C]` to the channels, and to square images of the size."""
-    wanted = channels or (1 if pixels.shape[3] == 1 else 3)
-    pixels = images.convert_channels(pixels, wanted)
-    height, width = pixels.shape[1:3]
-    if size is None and height != width:
-        raise errors.InputError(
-            f"{name}: images are {height}x{width} but networks need squares; "
-            "give the size to crop and resample them to"
-        )
-    if size is None or height == width == size:
-        return pixels
-    return np.stack([images.fit_square(image, size) for image in pixels])

@@ -14,6 +14,7 @@ import keras
 
 from gan_transfer import (
     adversarial,
+    correspondence,
     errors,
     losses,
     regularization,
@@ -166,6 +167,19 @@ def latent_head(
     return [schedule.Phase("latent_head", 1.0, prepare)]
 
 
+def cross_domain_correspondence(
+    model: adversarial.GAN, depth: int, batch_norm: str
+) -> list[schedule.Phase]:
+    """Train everything; what was alike stays alike, for up to 10 images (document B 5).
+
+    See `correspondence.Correspondence`, here with its published weight.
+    """
+    terms = (correspondence.to_start(model.generator, 1000 / 3),)
+    name = cross_domain_correspondence.__name__
+    all_of_it = functools.partial(_all_trainable, model)
+    return [schedule.Phase(name, 1.0, all_of_it, generator_terms=terms)]
+
+
 def head_only(
     model: training.Procedure, depth: int, batch_norm: str
 ) -> list[schedule.Phase]:
@@ -230,6 +244,7 @@ RECIPES = {
         gradual_thaw,
         l2_to_source,
         latent_head,
+        cross_domain_correspondence,
     )
 }
 
@@ -285,6 +300,7 @@ class Settings:
             penalize_every=self.penalize_every,
             clip=self.clip,
             anchors=phase.anchors,
+            generator_terms=phase.generator_terms,
             augmentation=self.augmentation if phase.augmented else None,
             averaging=self.averaging,
         )

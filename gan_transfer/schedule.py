@@ -24,6 +24,7 @@ class Phase:
         prepare: sets the flags; called right before `compile`.
         rates: learning-rate rules of the generator, layer pattern -> multiplier.
         anchors: L2 to the source per network.
+        generator_terms: added to a GAN's generator loss, see `adversarial.GAN.compile`.
         augmented: False leaves out the augmentation of the settings.
         candidate: False keeps the phase's states from becoming the best so far.
     """
@@ -35,6 +36,7 @@ class Phase:
     anchors: dict[str, regularization.L2ToSource] = dataclasses.field(
         default_factory=dict
     )
+    generator_terms: tuple[Callable, ...] = ()
     augmented: bool = True
     candidate: bool = True
 

@@ -40,7 +40,8 @@ def find(
 
     Args:
       source: a name, a folder of pictures or an array file.
-      data_dir: where `NAME.npz` is looked for before `$GAN_TRANSFER_DATA`.
+      data_dir: where `NAME.npz`, and the folder `NAME`, are looked for before
+        `$GAN_TRANSFER_DATA`.
       size: for folders, as in `images.read_folder`; arrays are left as they are.
       channels: likewise.
       fallback: one of `EMBEDDED`, for a set that cannot be downloaded, or None.
@@ -64,8 +65,9 @@ def find(
             return name, array_files.read(archive), _class_names(name)
         if name in DOWNLOADABLE:
             return _from_keras(name, fallback)
-    if path.is_dir():
-        return _from_folder(path, size, channels)
+    folder = path if path.is_dir() else _named_folder(name, data_dir)
+    if folder is not None:
+        return _from_folder(folder, size, channels)
     if array_files.is_array_file(path):
         return path.name, array_files.read(path), ()
     if path.is_file():
@@ -73,8 +75,8 @@ def find(
             f"{path}: not a data set; give a folder of pictures, .npz, .npy or IDX"
         )
     raise errors.InputError(
-        f"data {name!r} not found: it is no folder, no array file, no NAME.npz in "
-        f"the data folder, and none of {', '.join(EMBEDDED + DOWNLOADABLE)}"
+        f"data {name!r} not found: it is no folder, no array file, no NAME.npz or "
+        f"folder in the data folder, and none of {', '.join(EMBEDDED + DOWNLOADABLE)}"
     )
 
 
@@ -87,14 +89,29 @@ def _from_folder(path: pathlib.Path, size, channels) -> Found:
 
 
 def _named_archive(name: str, data_dir) -> pathlib.Path | None:
+    folder = _data_folder(data_dir)
+    archive = folder / f"{name}.npz" if folder else None
+    return archive if archive and archive.exists() else None
+
+
+def _named_folder(name: str, data_dir) -> pathlib.Path | None:
+    """The folder called `name` in the data folder, or in one of its folders."""
+    folder = _data_folder(data_dir)
+    if folder is None or pathlib.Path(name).name != name:
+        return None
+    inside = sorted(path / name for path in folder.iterdir() if path.is_dir())
+    found = [path for path in (folder / name, *inside) if path.is_dir()]
+    return found[0] if found else None
+
+
+def _data_folder(data_dir) -> pathlib.Path | None:
     origin = "data_dir" if data_dir else f"${DATA_DIR_VARIABLE}"
     folder = data_dir or os.environ.get(DATA_DIR_VARIABLE)
     if not folder:
         return None
     if not pathlib.Path(folder).is_dir():
         raise errors.InputError(f"{origin} names {folder}, which is no folder")
-    archive = pathlib.Path(folder) / f"{name}.npz"
-    return archive if archive.exists() else None
+    return pathlib.Path(folder)
 
 
 def _from_keras(name: str, fallback: str | None) -> Found:

@@ -94,9 +94,14 @@ def score(summary: dict, kinds: tuple[str, ...]) -> float:
         value
         for kind in kinds
         for name, value in scores.items()
-        if name.startswith(f"{kind}_") and not name.startswith(f"{kind}_sd")
+        if name.startswith(f"{kind}_") and not _is_another(name.removeprefix(kind))
     ]
     return found[0] if found else math.nan
+
+
+def _is_another(rest: str) -> bool:
+    """`pca_kernel` and `kcd_sd` are scores of their own, no `pca` and no `kcd`."""
+    return rest.startswith(("_sd_", "_kernel_"))
 
 
 def spread(values: list[float], digits: int = 3) -> str:

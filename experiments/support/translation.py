@@ -118,6 +118,7 @@ class Session:
                 "training_images": [len(self.a.train), len(self.b.train)],
                 "updates": updates,
                 "seed": flags.SEED.value,
+                "outcome": "completed",
                 "image_shape": self.gan.image_shape,
                 "scores": scores,
                 "protocol": "averaged translators of the last update on test images; "

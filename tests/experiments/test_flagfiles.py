@@ -21,7 +21,7 @@ COLOUR += "target_emoji_faces_64 runs/pretrain-faces"
 FORMATS = {
     **dict.fromkeys(("mnist", "fashion_mnist"), (28, 1)),
     **dict.fromkeys(COLOUR.split(), (64, 3)),
-    "photos": (256, 3),
+    "bsds500_train": (256, 3),
 }
 SHORT = ("--steps=2", "--evaluations=1", "--batch_size=4", "--noverbose")
 STUDIED = ("scratch", "scratch+augmentation", "FreezeD+augmentation")

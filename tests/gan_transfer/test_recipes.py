@@ -48,6 +48,7 @@ FROZEN = {
     ],
     "l2_to_source": [(set(), set())],
     "latent_head": [(GENERATOR, {"block1_conv", "block2_conv"})],
+    "cross_domain_correspondence": [(set(), set())],
 }
 
 

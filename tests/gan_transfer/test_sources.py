@@ -1,6 +1,10 @@
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 from keras import datasets
+from PIL import Image
 
 from gan_transfer import data, errors, glyphs
 
@@ -48,6 +52,22 @@ def test_data_dir_comes_before_the_variable(tmp_path, monkeypatch, name):
     assert loaded.name == name and (loaded.train == 1).all()
     loaded = data.load(name, data_dir=put(tmp_path / "argument", name, 2))
     assert loaded.name == name and (loaded.train == 2).all()
+
+
+@pytest.mark.parametrize("inside", ["", "photographs"])
+def test_a_folder_of_pictures_is_found_in_the_data_folder(tmp_path, inside):
+    for folder, value in ((tmp_path / "data" / inside / "mine", 1), (Path("mine"), 2)):
+        folder.mkdir(parents=True)
+        for number in range(4):
+            picture = Image.new("L", (8, 8), value)
+            picture.save(folder / f"{number}.png")
+    for data_dir, value in ((tmp_path / "data", 2), (None, 2)):
+        assert (data.load("mine", data_dir=data_dir).train == value).all()
+    shutil.rmtree("mine")  # the one here comes first
+    found = data.load("mine", data_dir=tmp_path / "data")
+    assert found.name == "mine" and (found.train == 1).all()
+    assert "'mine' not found" in refusal("mine")
+    assert "'x/mine' not found" in refusal("x/mine", data_dir=tmp_path / "data")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,213 @@
+"""The transfer of a pretrained GAN, from the domain gap to the summary (document B)."""
+
+import dataclasses
+import time
+
+from absl import flags as absl_flags
+
+from experiments.support import console, figures, flags, generation, judging
+from experiments.support import session as sessions
+
+RECIPES = (
+    "auto scratch fine_tune freeze_discriminator freeze_generator scale_shift new_head "
+    "gradual_thaw l2_to_source latent_head cross_domain_correspondence"
+).split()
+BATCH_NORM = absl_flags.DEFINE_enum(
+    "batch_norm",
+    "adapt",
+    ["frozen", "adapt"],
+    "statistics of frozen batch norms: kept and used, or collected further",
+)
+FLAGS = (
+    flags.RECIPE,
+    *generation.TRAINING_FLAGS,
+    flags.SIZE,
+    flags.CHANNELS,
+    generation.CONDITIONAL,
+    generation.DEPTH,
+    BATCH_NORM,
+)
+_SAMPLES = 2000  # of a source, for the domain gap; half of them shape its balls
+_JUDGED = 1000  # samples whose diversity is reported
+
+
+def choose(count: int) -> tuple[str, int]:
+    """Augmentation and steps for `count` target images."""
+    augment = "none" if count > 5000 else "diffaugment"
+    return augment, min(4000, max(1000, 2 * count))
+
+
+def run(script: str, candidates: list[str]) -> None:
+    """Measure the domain gap, migrate, fine-tune, evaluate, write (document B 3.2.1).
+
+    Args:
+        script: `argv[0]`.
+        candidates: sources; the one nearest to the target is taken. Without `--size`
+            and `--channels` the images get the first one's format.
+    """
+    flags.one_of(flags.LOSS, generation.LOSSES)
+    asked = flags.one_of(flags.RECIPE, RECIPES)
+    with console.quiet_tensorflow():
+        from gan_transfer import diversity, pretrained
+
+    about = pretrained.describe(candidates[0])
+    size = flags.SIZE.value or about["size"]
+    images = generation.load_images(size, flags.CHANNELS.value or about["channels"])
+    augment, steps = choose(len(images.train))
+    settings = generation.settings(augment)
+    steps = flags.STEPS.value or steps
+    with generation.strategy_scope():
+        gaps = {name: _gap(name, images) for name in candidates}
+        name = max(gaps, key=lambda each: gaps[each].nearness)
+        recipe = gaps[name].recipe if asked == "auto" else asked
+        print(f"{name}: {gaps[name].advice()}")
+        source, about = pretrained.load(name), pretrained.describe(name)
+        gan, phases = _migrated(source, about, images, recipe, settings)
+        description = {
+            **about,
+            "size": size,
+            "channels": images.channels,
+            "classes": gan.classes,
+            "class_names": images.class_names if gan.classes else (),
+            "dataset": images.name,
+            "source": about["dataset"],
+            "recipe": recipe,
+        }
+        session = sessions.Session(script, images, gan, description, steps, phases)
+        print(
+            f"{session.title} from {about['dataset']}: {len(session.train):,} images, "
+            f"recipe {recipe}, {session.epochs * session.epoch_steps:,} updates, "
+            f"{'no' if settings.augmentation is None else 'with'} augmentation, about "
+            f"{_estimated_minutes(session):.1f} minutes -> {session.run.folder}"
+        )
+        rows = session.fit(lambda phase: settings.compile(gan, phase))
+    session.load_best(rows)
+    spreads = diversity.report(
+        session.extractors,
+        session.train,
+        images.test,
+        judging.pixels(gan, _JUDGED, seed=4),
+    )
+    summary = {
+        "recipe": recipe,
+        "source": name,
+        "domain_gap": {each: _stored(gap) for each, gap in gaps.items()},
+        "diversity": spreads,
+    }
+    scores = session.finish(rows, summary)
+    _draw_pairs(session.run, source, gan, about, images.name)
+    print(f"{session.title}, test scores:")
+    judging.print_scores(scores)
+    _print_diversity(spreads)
+    print(f"pictures, models and summary.json are in {session.run.folder}")
+
+
+def _migrated(source, about: dict, images, recipe: str, settings) -> tuple:
+    """The target GAN and the phases of the recipe, whose plan is printed."""
+    from gan_transfer import adversarial, cross_domain, recipes, schedule
+    from gan_transfer.networks import presets
+
+    networks = presets.build(
+        about["model"],
+        images.size,
+        images.channels,
+        classes=generation.classes(images),
+        width=about["width"],
+        latent_dim=about["latent_dim"],
+    )
+    if recipe == "scratch":
+        gan = adversarial.GAN(*networks, seed=flags.SEED.value)
+        return gan, [schedule.Phase("scratch", 1.0, lambda: None)]
+    gan, copies = cross_domain.migrate(
+        source, *networks, recipe=recipe, seed=flags.SEED.value
+    )
+    phases = recipes.by_name(recipe)(gan, generation.DEPTH.value, BATCH_NORM.value)
+    for phase in phases:
+        print(cross_domain.plan(gan, copies, phase, settings.learning_rate))
+    return gan, phases
+
+
+def _gap(name: str, images):
+    """The `domain_gap.DomainGap` of a source, printed."""
+    import numpy as np
+
+    from gan_transfer import data, domain_gap, pretrained
+
+    source = pretrained.load(name)
+    size, channels = images.size, images.channels
+    shown = judging.pixels(source, _SAMPLES, seed=5)
+    resized = shown.shape[1] != size
+    shown = data.to_format(shown, size, channels, name)
+    # Components of both sets: the target's own would not see what the source has more.
+    both = np.concatenate([shown[: _SAMPLES // 2], images.train[:_SAMPLES]])
+    gap = domain_gap.measure(
+        shown, images.train, judging.extractors(both), resized=resized
+    )
+    print(f"domain gap {name} -> {images.name}, {len(shown):,} samples:")
+    for kind, each in gap.gaps.items():
+        floor = "not known"
+        if each.floor is not None:
+            floor = f"{each.floor:.3g} +- {each.floor_sd:.2g}"
+        print(
+            f"  {kind:<11} kernel distance {each.distance:.3g} +- "
+            f"{each.distance_sd:.2g} (target to itself: {floor}), recall of the "
+            f"source {each.recall:.3f} (of its own samples: {each.own_recall:.3f})"
+        )
+    return gap
+
+
+def _stored(gap) -> dict:
+    """A domain gap as `summary.json` holds it."""
+    return {
+        **dataclasses.asdict(gap),
+        "nearness": gap.nearness,
+        "advice": gap.advice(),
+    }
+
+
+def _print_diversity(spreads: dict) -> None:
+    """Scores of samples beside those of as many unseen real images."""
+    for kind, sets in spreads.items():
+        count = sets["generated"]["count"]
+        for score, made in list(sets["generated"].items())[1:]:
+            real = sets["real"][score]
+            print(
+                f"  {score}_{kind}: {made:.3g}, unseen real images {real:.3g} "
+                f"({count:,} each)"
+            )
+
+
+def _estimated_minutes(session) -> float:
+    """Minutes of training, from one timed forward pass of each network."""
+    import tensorflow as tf
+
+    gan, batch = session.model, flags.BATCH_SIZE.value
+    total = 0.0
+    # G runs forward twice and backward once, D forward three times and backward three.
+    for network, passes in ((gan.generator, 4), (gan.discriminator, 9)):
+        shapes = [(batch, *each.shape[1:]) for each in network.inputs]
+        inputs = [
+            tf.zeros(shape, each.dtype)
+            for shape, each in zip(shapes, network.inputs, strict=True)
+        ]
+        forward = tf.function(network)
+        forward(inputs if len(inputs) > 1 else inputs[0])
+        start = time.perf_counter()
+        forward(inputs if len(inputs) > 1 else inputs[0])
+        total += passes * (time.perf_counter() - start)
+    return total * session.epochs * session.epoch_steps / 60
+
+
+def _draw_pairs(directory, source, gan, about, target_name: str) -> None:
+    """Source and target images of equal latents, one above the other."""
+    from gan_transfer import data, sampling
+
+    if source.latent_dim != gan.latent_dim:
+        return
+    latents = sampling.sample_latents(12, gan.latent_dim, 0)
+    figures.pairs(
+        directory.path("pairs.png"),
+        [data.to_uint8(each.decode(latents)) for each in (source, gan)],
+        [f"source: {about['dataset']}", f"target: {target_name}"],
+        "equal latents before and after the transfer",
+    )
