@@ -156,7 +156,7 @@ def _table(results) -> str:
                 what,
                 section,
                 f"`make {target}`",
-                dataset or first.get("dataset") or " to ".join(first.get("domains", "-")),
+                dataset or first.get("dataset", "-"),
                 *(
                     cells.spread([cells.score(s, kinds) for s in summaries])
                     for kinds in _SCORES.values()

@@ -114,6 +114,7 @@ class Session:
         self.draw(self.run.path("samples.png"), f"{updates:,} updates, test images")
         self.run.write_summary(
             {
+                "dataset": f"{self.a.name} to {self.b.name}",
                 "domains": [self.a.name, self.b.name],
                 "training_images": [len(self.a.train), len(self.b.train)],
                 "updates": updates,

@@ -1,0 +1,194 @@
+"""Few-shot generation of characters never seen (documents D 3.1 and D 5).
+
+Every seed holds out other alphabets of Omniglot. Meta-training sees the rest, turned by
+four angles; every method takes as many gradients of an image as --steps updates of
+plain pretraining with --batch_size images. Meta-test adapts to --test_characters
+unseen characters with --shots drawings and --adaptation steps; ten further drawings of
+each are held out. --model is vae_dense (MetaNN, the default), vae_conv (MetaCNN) or
+gan. Methods of the VAE: scratch, pretrain, maml, reptile; context (conditioned on the
+drawings' mean embedding, no steps) and descriptor (on the alphabet's, no drawings);
+nearest and predictor (from the meta-database). Of the GAN: scratch, pretrain, reptile.
+Run it again to continue where it was stopped.
+
+Example:
+    python -m experiments.meta_generate --model=vae_conv --seeds=1 --steps=1000
+"""
+
+from absl import flags as absl_flags
+
+from experiments.support import (
+    console,
+    flags,
+    meta_characters,
+    meta_gan,
+    meta_results,
+    meta_stored,
+    meta_vae,
+    run,
+)
+from gan_transfer import errors
+
+MODELS = ("vae_dense", "vae_conv", "gan")
+_CHARACTERS = absl_flags.DEFINE_string(
+    "characters",
+    "omniglot_small.npz",
+    "file of characters; see gan_transfer.image_tasks",
+)
+_TEST = absl_flags.DEFINE_integer(
+    "test_characters", 50, "unseen characters to test on, at least 2", lower_bound=2
+)
+_VALIDATION = absl_flags.DEFINE_integer(
+    "validation_characters", 20, "characters that choose the inner rates", 1
+)
+_STORED = absl_flags.DEFINE_integer(
+    "stored", 16, "training characters in the meta-database, at least 3", lower_bound=3
+)
+_SHOTS = absl_flags.DEFINE_list(
+    "shots", ["1", "5", "10"], "numbers of examples, 1 to 10"
+)
+_ADAPTATION = absl_flags.DEFINE_list(
+    "adaptation", ["1", "5", "10", "50"], "numbers of steps, 1 or more"
+)
+_ADAPTING = absl_flags.DEFINE_list(
+    "adapting",
+    [".*"],
+    "layers of the VAE that adapt in the inner loop, as regular expressions: "
+    "generator.* freezes all others",
+)
+_START = absl_flags.DEFINE_string(
+    "start_from", None, "pretrained 28x28 grey GAN to meta-train from: mnist, ..."
+)
+_WIDTH = absl_flags.DEFINE_integer("width", 16, "filters of the GAN", 1, 256)
+flags.adopt(
+    flags.MODEL,
+    flags.METHODS,
+    flags.SEEDS,
+    flags.STEPS,
+    flags.BATCH_SIZE,
+    flags.LEARNING_RATE,
+    flags.EVALUATIONS,
+    flags.DATA_DIR,
+    flags.OUT_DIR,
+    flags.OVERWRITE,
+    flags.VERBOSE,
+)
+_DEFAULT_STEPS = 4000
+
+
+def main(argv):
+    """Meta-train, meta-test, write database, table, plots, pictures and verdict."""
+    model = flags.one_of(flags.MODEL, MODELS)
+    known = (
+        meta_gan.METHODS
+        if model == "gan"
+        else (*meta_vae.METHODS, *meta_stored.METHODS)
+    )
+    methods = flags.given(flags.METHODS, list(known))
+    for name in methods:
+        if name not in known:
+            raise absl_flags.Error(
+                f"--methods={name}: should be among {', '.join(known)}"
+            )
+    if set(methods) & set(meta_stored.METHODS):
+        meta_stored.donors(methods)
+    if _START.value is not None and model != "gan":
+        raise absl_flags.Error("--start_from is for --model=gan: leave it out")
+    budgets = {"shots": _numbers(_SHOTS, 10), "adaptation": _numbers(_ADAPTATION)}
+    budgets["steps"] = flags.STEPS.value or _DEFAULT_STEPS
+    with console.quiet_tensorflow():
+        from gan_transfer import pretrained
+
+    if _START.value is not None:
+        pretrained.describe(_START.value)
+    splits = [
+        meta_characters.Split.load(
+            _CHARACTERS.value, seed, _TEST.value, _VALIDATION.value
+        )
+        for seed in range(flags.SEEDS.value)
+    ]
+    directory = run.RunDirectory.open(
+        flags.OUT_DIR.value, flags.configuration(argv[0]), flags.OVERWRITE.value
+    )
+    if not directory.resumed:  # an overwritten run leaves rows without their weights
+        for path in directory.folder.glob("database*/tasks.sqlite*"):
+            path.unlink()
+    results = {}
+    for split in splits:
+        if model == "gan":
+            settings = meta_gan.Settings(_START.value, _WIDTH.value, **budgets)
+            study = meta_gan.Study(settings, split, directory.folder)
+            found = {name: study.result(name) for name in methods}
+        else:
+            settings = meta_vae.Settings(
+                model, adapting=tuple(_ADAPTING.value), **budgets
+            )
+            study = meta_vae.Study(settings, split, directory.folder)
+            found = _with_database(study, methods, directory)
+        results |= {(name, split.seed): found[name] for name in methods}
+    about = (
+        f"{model}, {_TEST.value} characters of unseen alphabets, seeds 0 to "
+        f"{flags.SEEDS.value - 1}, {budgets['steps']:,} updates of "
+        f"{flags.BATCH_SIZE.value} images"
+    )
+    verdicts = meta_results.write(directory, results, splits, settings, about)
+    directory.write_summary(
+        {
+            "verdicts": verdicts,
+            "characters": [[task.name for task in split.test] for split in splits],
+            "alphabets": [sorted({t.group for t in split.test}) for split in splits],
+            "rates": {
+                f"{name}-seed{seed}": each["rates"]
+                for (name, seed), each in results.items()
+                if "rates" in each
+            },
+        }
+    )
+    print((directory.path("table.md")).read_text(encoding="utf-8"))
+    print(f"table, plots, pictures and cells are in {directory.folder}")
+
+
+def _with_database(study, methods: list[str], directory) -> dict:
+    """Results of a seed's methods; fills the meta-database where one learns from it."""
+    found = {
+        name: study.result(name) for name in methods if name not in meta_stored.METHODS
+    }
+    learned = [name for name in methods if name in meta_stored.METHODS]
+    if learned:
+        donors = meta_stored.donors(found)
+        seed = study.split.seed
+        folder = directory.path("database" if seed == 0 else f"database_seed{seed}")
+        missing = [n for n in learned if not (study.cell(n) / meta_vae.DONE).exists()]
+        if missing:
+            print(f"seed {seed}: meta-database", flush=True)
+            meta_stored.fill(folder, study, donors, _STORED.value)
+        for name in missing:
+            if name == "nearest":
+                study.store(name, meta_stored.nearest(folder, study, donors[0]))
+            else:
+                study.store(name, meta_stored.predicted(folder, study, found))
+        found |= {name: study.result(name) for name in learned}
+    return found
+
+
+def _numbers(holder, most: int | None = None) -> tuple[int, ...]:
+    """0 and the rising numbers of a list flag."""
+    try:
+        numbers = [int(each) for each in holder.value]
+    except ValueError:
+        numbers = []
+    if (
+        not numbers
+        or numbers != sorted(set(numbers))
+        or numbers[0] < 1
+        or (most is not None and numbers[-1] > most)
+    ):
+        limit = "" if most is None else f" up to {most}"
+        raise errors.InputError(
+            f"--{holder.name}={','.join(holder.value)}: give rising numbers from 1 on"
+            f"{limit}, separated by commas"
+        )
+    return 0, *numbers
+
+
+if __name__ == "__main__":
+    console.run(main)

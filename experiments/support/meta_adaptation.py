@@ -1,0 +1,271 @@
+"""Meta-testing of the restoration study: ways to adapt, measures, store (D 3.2.2)."""
+
+import dataclasses
+import pathlib
+import shutil
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from experiments.support import meta_restoration
+
+EXAMPLES, STEPS, LONG = (1, 5, 10), (0, 1, 5, 10, 50), 100
+CHOSEN_AT = 10  # steps, of the rates
+METRIC = "psnr_grey"
+# Rates that every start may choose from, on the validation tasks.
+RATES = {"sgd": (0.003, 0.01, 0.03, 0.1), "adam": (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)}
+_FACTORS = (0.3, 1.0, 3.0)
+_PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2)
+_NEIGHBOURS = 3
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Way:
+    """How to take inner steps: optimizer, and the logarithm of the layers' rates."""
+
+    optimizer: str
+    log_rates: list[float]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Start:
+    """Weights that tasks start from, and the ways to adapt them to choose from."""
+
+    weights: list[np.ndarray]
+    ways: list[Way]
+
+    def named(self) -> dict[str, np.ndarray]:
+        """The weights as a database keeps them."""
+        return {f"{n:03d}": weight for n, weight in enumerate(self.weights)}
+
+
+def psnr(outputs, target):
+    """Mean PSNR in dB of images clipped to [0, 1]; 0 dB where an output is no number.
+
+    The mean is over the images of a task; none has more than 100 dB.
+    """
+    import tensorflow as tf
+
+    square = tf.square(tf.clip_by_value(outputs, 0.0, 1.0) - target)
+    square = tf.reduce_mean(square, axis=[1, 2, 3])
+    square = tf.where(tf.math.is_finite(square), square, tf.ones_like(square))
+    logarithm = tf.math.log(tf.maximum(square, 1e-10)) / tf.math.log(10.0)
+    return tf.reduce_mean(-10.0 * logarithm)
+
+
+def psnr_of(restored: np.ndarray, clean: np.ndarray) -> float:
+    """`psnr` of arrays."""
+    return float(psnr(restored, clean))
+
+
+class Tester:
+    """Adapts starts of one network to tasks; traced once for all of them."""
+
+    def __init__(self, network, inner: str):
+        import keras
+
+        from gan_transfer import inner_loop, meta_learning
+
+        self.network, self.learners = network, {}
+        for optimizer in RATES:
+            # The rates are weights of MAML: another rate is no other graph.
+            learner = meta_learning.MAML(network)
+            learner.compile(
+                keras.optimizers.SGD(1.0),
+                meta_restoration.objective(),
+                inner_rates={meta_restoration.INNER[inner]: 1.0},
+                inner_steps=1,
+                inner_optimizer=optimizer,
+                first_order=True,
+                measure=inner_loop.supervised(psnr),
+            )
+            self.learners[optimizer] = learner
+        self.layers = int(learner.log_rates.shape[0])
+
+    def plain_ways(self) -> list[Way]:
+        """One rate for all layers: SGD and Adam (beta_1 = 0)."""
+        return [
+            Way(optimizer, [float(np.log(rate))] * self.layers)
+            for optimizer, rates in RATES.items()
+            for rate in rates
+        ]
+
+    def learned_ways(self, log_rates: np.ndarray, rate: float) -> list[Way]:
+        """The rates that MAML learned, times a few factors."""
+        return [
+            Way("adam", (log_rates + np.log(rate * factor)).tolist())
+            for factor in _FACTORS
+        ]
+
+    def _ready(self, start: Start, way: Way):
+        self.network.set_weights(start.weights)
+        learner = self.learners[way.optimizer]
+        learner.log_rates.assign(way.log_rates)
+        return learner
+
+    def measure(self, start: Start, way: Way, pairs, steps) -> np.ndarray:
+        """PSNR on the query images, `[tasks, len(steps)]`."""
+        return self._ready(start, way).evaluate_tasks(pairs, tuple(steps))
+
+    def adapted(self, start: Start, way: Way, support, steps: int):
+        """The network fitted to one task."""
+        return self._ready(start, way).adapt(support, steps)
+
+    def choose(self, start: Start, pairs, step: int) -> Way:
+        """The way with the highest mean PSNR after `step` steps, on tasks to validate.
+
+        Args:
+            start: to adapt.
+            pairs: support and query examples of the validation tasks.
+            step: to measure at.
+        """
+        scores = [self.measure(start, way, pairs, (step,)).mean() for way in start.ways]
+        return start.ways[int(np.argmax(scores))]
+
+
+def split(tasks: Sequence, examples: int) -> list[tuple]:
+    """Support and query examples of every task, the query always the same."""
+    from gan_transfer import tasks as meta_tasks
+
+    query = meta_restoration.QUERY
+    return [meta_tasks.split(task, examples, query, 0) for task in tasks]
+
+
+def unadapted(network, tasks: Sequence) -> list[float]:
+    """PSNR of a network as it is, on the query images of every task."""
+    found = []
+    for _, (*inputs, clean) in split(tasks, 1):
+        outputs = network(inputs if len(inputs) > 1 else inputs[0])
+        found.append(psnr_of(outputs, clean))
+    return found
+
+
+def linear(tasks: Sequence, examples: int, penalty: float) -> list[float]:
+    """PSNR of the linear filter fitted to the support images of every task."""
+    from restoration import linear_filter
+
+    found = []
+    for (damaged, *_, clean), (other, *_, truth) in split(tasks, examples):
+        weights = linear_filter.fit(damaged, clean, penalty)
+        found.append(psnr_of(linear_filter.apply(weights, other), truth))
+    return found
+
+
+def best_penalty(tasks: Sequence, examples: int) -> float:
+    """The filter's penalty that is best on the validation tasks."""
+    return max(_PENALTIES, key=lambda p: np.mean(linear(tasks, examples, p)))
+
+
+def fill(
+    folder: pathlib.Path,
+    tasks: Sequence,
+    tester: Tester,
+    starts: Mapping[str, Start],
+    ways: Mapping,
+    penalties: Mapping[int, float],
+    description: dict,
+    pictures: str,
+) -> None:
+    """Store tasks with their models and meta-labels (document D 3.2.1, step 4).
+
+    Args:
+        folder: of the database, made anew.
+        tasks: of the training distribution.
+        tester: adapts the starts.
+        starts: method -> its start.
+        ways: (method, examples) -> the way chosen.
+        penalties: examples -> the filter's penalty.
+        description: what is stored of every model: its settings.
+        pictures: names of the folders that the tasks are drawn from.
+    """
+    from gan_transfer import blobs, meta_database, meta_records
+
+    shutil.rmtree(folder, ignore_errors=True)
+    labels = _labels(tasks, tester, starts, ways, penalties)
+    filters = meta_records.StoredModel("filter", "linear filter", {"side": 7})
+    pairs = split(tasks, meta_restoration.SHOTS)
+    with meta_database.MetaDatabase.open(folder) as database:
+        for task, (support, _) in zip(tasks, pairs, strict=True):
+            models = [filters]
+            for method, start in starts.items():
+                way = ways[method, EXAMPLES[-1]]
+                fitted = tester.adapted(start, way, support, STEPS[-1])
+                end = Start(fitted.get_weights(), [])
+                settings = description | dataclasses.asdict(way)
+                family = meta_restoration.FAMILIES[description["model"]]
+                model = meta_records.StoredModel(
+                    method, family, settings, end.named(), start.named()
+                )
+                models.append(model)
+            row = meta_records.StoredTask(
+                task.name,
+                task.kind,
+                dict(task.descriptor),
+                pictures,
+                blobs.digest(*task.arrays),
+                models=tuple(models),
+                labels=tuple(labels[task.name]),
+            )
+            database.add(row)
+
+
+def _labels(tasks, tester, starts, ways, penalties) -> dict[str, list]:
+    """Meta-labels of every task: what each method reaches at each budget."""
+    from gan_transfer import meta_records
+
+    labels: dict[str, list] = {task.name: [] for task in tasks}
+
+    def note(method, examples, steps, values):
+        for task, value in zip(tasks, values, strict=True):
+            labels[task.name].append(
+                meta_records.MetaLabel(method, examples, steps, METRIC, float(value))
+            )
+
+    for examples in EXAMPLES:
+        pairs = split(tasks, examples)
+        note("filter", examples, 0, linear(tasks, examples, penalties[examples]))
+        for method, start in starts.items():
+            found = tester.measure(start, ways[method, examples], pairs, STEPS)
+            for step, values in zip(STEPS, found.T, strict=True):
+                note(method, examples, step, values)
+    return labels
+
+
+def nearest(database, task, method: str) -> Start:
+    """Mean of the weights that the nearest stored tasks ended with (D 3.2.2)."""
+    names = database.nearest(task.kind, descriptor=task.descriptor, count=_NEIGHBOURS)
+    stored = [database.weights(name, method) for name, _ in names]
+    keys = sorted(stored[0])
+    return Start([np.mean([each[key] for each in stored], axis=0) for key in keys], [])
+
+
+def predicted(database, tasks: Sequence, values: Mapping, examples: int) -> dict:
+    """What the predictor's choice of method reaches, step -> a value per task.
+
+    For every task it names the method with the highest predicted meta-label at this
+    number of examples and steps; the linear filter takes no steps. What that method
+    reaches has been measured, since it starts from the same weights.
+
+    Args:
+        database: of stored tasks.
+        tasks: unseen ones.
+        values: method -> step -> a value per task.
+        examples: of each task.
+    """
+    from gan_transfer import predictor
+
+    learned = predictor.Predictor(database.tasks("restoration"), METRIC)
+    found = {step: [] for step in STEPS}
+    for number, task in enumerate(tasks):
+        scores = learned.predict(task.descriptor)
+        for step in STEPS:
+            ways = {
+                method: predictor.Candidate(
+                    method, examples, 0 if method == "filter" else step
+                )
+                for method in values
+            }
+            best = max(ways, key=lambda method: scores[ways[method]])
+            known = values[best]
+            found[step].append(known[0 if best == "filter" else step][number])
+    return found

@@ -1,0 +1,89 @@
+"""Omniglot characters as tasks: three parts of whole alphabets, rotations, budgets."""
+
+import dataclasses
+import pathlib
+
+from experiments.support import restoration
+
+QUERY = 10  # held-out drawings of a character, and samples that stand against them
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Split:
+    """Characters of disjoint alphabets; another seed, another split.
+
+    Attributes:
+        path: file that they come from.
+        seed: of the split.
+        training: to learn from, and for the meta-database.
+        validation: the inner rates are chosen on these.
+        test: never seen before they are tested on.
+    """
+
+    path: pathlib.Path
+    seed: int
+    training: list
+    validation: list
+    test: list
+
+    @classmethod
+    def load(cls, name: str, seed: int, test: int, validation: int) -> "Split":
+        """Read the characters; hold out whole alphabets, and take that many of them.
+
+        Raises:
+            InputError: no such file, no characters in it, or too few alphabets.
+        """
+        import numpy as np
+
+        from gan_transfer import image_tasks, tasks
+
+        path = restoration.find(name)
+        rest, tested = tasks.hold_out(image_tasks.characters(path), test, seed)
+        training, validated = tasks.hold_out(rest, validation, seed)
+        chosen = np.random.default_rng(seed).permutation(len(tested))[:test]
+        tested = [tested[number] for number in sorted(chosen)]
+        return cls(path, seed, training, validated[:validation], tested)
+
+    def rotated(self) -> list:
+        """The training characters turned by 0, 90, 180 and 270 degrees.
+
+        A turned character is another one: Santoro et al., "Meta-Learning with
+        Memory-Augmented Neural Networks", ICML 2016.
+        """
+        import numpy as np
+
+        return [
+            dataclasses.replace(
+                task,
+                name=f"{task.name}/{90 * turns}",
+                pixels=np.ascontiguousarray(np.rot90(task.pixels, turns, (1, 2))),
+            )
+            for task in self.training
+            for turns in range(4)
+        ]
+
+    def drawings(self):
+        """All drawings of `rotated`, uint8 `[N, H, W, 1]`."""
+        import numpy as np
+
+        return np.concatenate([task.pixels for task in self.rotated()])
+
+    def held_out(self):
+        """Query drawings of all test characters, uint8 `[T * 10, H, W, 1]`."""
+        import numpy as np
+
+        from gan_transfer import data
+
+        parts = [self.divided(task, 1)[1][0] for task in self.test]
+        return data.to_uint8(np.concatenate(parts))
+
+    def divided(self, task, shots: int):
+        """Support and query drawings of a character, `(images,)` each."""
+        from gan_transfer import tasks
+
+        return tasks.split(task, shots, QUERY, self.seed)
+
+
+def updates(steps: float, images: int, per_update: int) -> int:
+    """Updates that make as many gradients of an image as `steps` of `images` each."""
+    return max(1, round(steps * images / per_update))

@@ -1,0 +1,176 @@
+"""Meta-training and meta-test of a GAN on characters, cell by cell."""
+
+import dataclasses
+import pathlib
+
+from experiments.support import flags, meta_characters
+from gan_transfer import writing
+
+METHODS = ("scratch", "pretrain", "reptile")
+# Reptile: characters of a meta-update, inner steps, drawings of a batch, outer rate.
+TASKS, INNER_STEPS, BATCH, OUTER_RATE = 4, 10, 10, 0.5
+# Reptile starts from plain pretraining for the other half of the budget.
+WARM = "warm_up"
+DONE = "test.npz"
+_NOISE, _LATENT = 1000, 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What the cells have in common.
+
+    Attributes:
+        start_from: pretrained GAN that all methods but `scratch` start from, or None.
+        width: filters of a GAN that starts from scratch.
+        steps: updates of plain pretraining.
+        shots: numbers of examples, 0 first.
+        adaptation: numbers of steps, 0 first.
+    """
+
+    start_from: str | None
+    width: int
+    steps: int
+    shots: tuple[int, ...]
+    adaptation: tuple[int, ...]
+
+
+class Study:
+    """The cells of one seed; the names are those of `meta_vae.Study`."""
+
+    def __init__(self, settings: Settings, split, folder: pathlib.Path):
+        self.settings, self.split, self.folder = settings, split, folder
+        self._learner = None
+
+    def cell(self, method: str) -> pathlib.Path:
+        """Folder of a method's training and test."""
+        return self.folder / "cells" / f"{method}-seed{self.split.seed}"
+
+    def result(self, method: str) -> dict:
+        """Train and test a method, or go on with it, or read what it found."""
+        import numpy as np
+
+        path = self.cell(method) / DONE
+        if path.exists():
+            with np.load(path) as stored:
+                return dict(stored)
+        print(f"seed {self.split.seed}: {method}", flush=True)
+        gan = self._gan(method != "scratch")
+        if method == "reptile":
+            self._train(WARM, gan)
+        if method != "scratch":
+            self._train(method, gan)
+        found = self._test(gan)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with writing.partial(path) as temporary:
+            np.savez_compressed(temporary, **found)
+        return found
+
+    def _gan(self, starts: bool):
+        import keras
+
+        from gan_transfer import adversarial, pretrained
+        from gan_transfer.networks import presets
+
+        keras.utils.set_random_seed(self.split.seed)
+        source = self.settings.start_from
+        if source is not None:
+            loaded = pretrained.load(source)
+            networks = loaded.averaged_generator, loaded.discriminator
+            if not starts:
+                networks = map(keras.models.clone_model, networks)
+        else:
+            size, _, channels = self.split.test[0].pixels.shape[1:]
+            networks = presets.dcgan(
+                size, channels, 0, width=self.settings.width, latent_dim=_LATENT
+            )
+        generator, discriminator = networks
+        generator.trainable = discriminator.trainable = True
+        gan = adversarial.GAN(generator, discriminator, seed=self.split.seed)
+        _compile(gan)
+        return gan
+
+    def _train(self, method: str, gan) -> None:
+        from gan_transfer import data, few_shot, schedule, tasks
+
+        seed, batch, epochs = (
+            self.split.seed,
+            flags.BATCH_SIZE.value,
+            flags.EVALUATIONS.value,
+        )
+        model, per_update = gan, batch
+        if method == "reptile":
+            model = few_shot.ReptileProcedure(gan)
+            per_update = TASKS * INNER_STEPS * BATCH
+        share = 1.0 if method == "pretrain" else 0.5
+        steps = meta_characters.updates(share * self.settings.steps, batch, per_update)
+
+        def batches(start):
+            if method != "reptile":
+                return data.batches(
+                    self.split.drawings(), batch, seed=seed, start=start
+                )
+            stream = tasks.batches(
+                self.split.rotated(), TASKS, 2 * BATCH, 0, seed=seed, start=start
+            )
+            shape = self.split.test[0].pixels.shape[1:]
+            return stream.map(
+                lambda support, query: _reshaped(support[0], (TASKS, 2, BATCH, *shape))
+            )
+
+        def compile_phase(phase):
+            _compile(gan)
+            if method == "reptile":
+                model.compile(OUTER_RATE, INNER_STEPS)
+
+        schedule.train(
+            model,
+            [schedule.Phase("all", 1.0, lambda: None)],
+            compile_phase,
+            batches,
+            self.cell(method),
+            epochs=epochs,
+            epoch_steps=-(-steps // epochs),
+            images_per_step=per_update,
+            verbose=2 if flags.VERBOSE.value else 0,
+        )
+
+    def _test(self, gan) -> dict:
+        """Samples uint8 `[T, shots, steps, 10, H, W, C]` after every budget."""
+        import numpy as np
+
+        from gan_transfer import data, few_shot, sampling
+
+        learner = few_shot.ReptileProcedure(gan)
+        _compile(gan)
+        learner.compile(OUTER_RATE, INNER_STEPS)
+        count, image = meta_characters.QUERY, self.split.test[0].pixels.shape[1:]
+        shape = len(self.settings.shots), len(self.settings.adaptation)
+        found = np.zeros((len(self.split.test), *shape, count, *image), np.uint8)
+        for number, task in enumerate(self.split.test):
+            noise = sampling.sample_latents(
+                count, gan.latent_dim, _NOISE * self.split.seed + number
+            )
+            for row, shots in enumerate(self.settings.shots):
+                for column, steps in enumerate(self.settings.adaptation):
+                    if (shots == 0) != (steps == 0):
+                        continue
+                    (images,), _ = self.split.divided(task, max(shots, 1))
+                    # Batches of one size: no other number of examples traces anew.
+                    batch = images[np.arange(BATCH) % len(images)]
+                    network = learner.adapt(batch[None], steps)
+                    images = network(noise, training=False).numpy()
+                    found[number, row, column] = data.to_uint8(images)
+        return {"samples": found}
+
+
+def _compile(gan) -> None:
+    import keras
+
+    optimizers = (keras.optimizers.Adam(2e-4, 0.5) for _ in range(2))
+    gan.compile(*optimizers, averaging=0.0)
+
+
+def _reshaped(images, shape):
+    import tensorflow as tf
+
+    return tf.reshape(images, shape)

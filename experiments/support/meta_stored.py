@@ -1,0 +1,176 @@
+"""The meta-database of meta-training, and what meta-test learns from it."""
+
+import functools
+import pathlib
+
+import numpy as np
+
+from gan_transfer import errors
+
+METHODS = ("nearest", "predictor")
+DONORS = ("pretrain", "maml", "reptile")
+METRIC = "minus_bound_nats"
+_EXAMPLES = 10
+
+
+def features(images):
+    """Mean features of a task's drawings, float32 `[64]`: the shipped classifier's."""
+    from gan_transfer import features as extractors
+
+    rows = extractors.extract(_extractor(), images)
+    return rows.mean(axis=0)
+
+
+@functools.cache
+def _extractor():
+    from gan_transfer import features as extractors
+
+    return extractors.classifier_features()
+
+
+def fill(folder: pathlib.Path, study, donors: list[str], count: int) -> None:
+    """Store training characters, how each donor did on them, and its weights.
+
+    Tasks that are there already with all donors are left. The stored weights are those
+    after the last number of steps on 10 drawings.
+
+    Args:
+        folder: of the database.
+        study: `meta_vae.Study`.
+        donors: methods whose meta-labels are stored.
+        count: characters to store, a seeded choice.
+    """
+    from gan_transfer import blobs, meta_database
+
+    split = study.split
+    order = np.random.default_rng(split.seed).permutation(len(split.training))
+    chosen = [split.training[number] for number in sorted(order[:count])]
+    with meta_database.MetaDatabase.open(folder) as database:
+        there = {
+            task.name: {model.algorithm for model in task.models}
+            for task in database.tasks()
+        }
+        for task in chosen:
+            if not there.get(task.name, set()).issuperset(donors):
+                digest = blobs.digest(task.pixels)
+                row = _row(task, study, donors, split.path.name, digest)
+                database.add(row, replace=True)
+
+
+def _row(task, study, donors: list[str], data: str, digest: str):
+    from gan_transfer import meta_records
+
+    models, labels = [], []
+    for method in donors:
+        start, rates = study.start(method), study.chosen_rates(method)
+        found = study.test([task], lambda task, shots, start=start: start, rates)
+        labels += _labels(study.settings, method, found["bound"][0])
+        divided = study.split.divided(task, _EXAMPLES)
+        last = study.settings.adaptation[-1:]
+        (outcome,) = study.outcomes(start, rates[-1], divided, last)
+        pairs = (_named(study, each) for each in (outcome.values, start))
+        configuration = {"network": study.settings.model, "rates": rates}
+        models.append(meta_records.StoredModel(method, "VAE", configuration, *pairs))
+    shown, _ = study.split.divided(task, _EXAMPLES)
+    return meta_records.StoredTask(
+        *(task.name, task.kind, dict(task.descriptor), data, digest),
+        features=features(shown[0]),
+        models=tuple(models),
+        labels=tuple(labels),
+    )
+
+
+def _names(study) -> list[str]:
+    paths = [v.path for v in study.adapter.network.trainable_variables]
+    return [path.replace("/", ".") for path in paths]
+
+
+def _named(study, values) -> dict:
+    return {
+        name: np.asarray(each) for name, each in zip(_names(study), values, strict=True)
+    }
+
+
+def _labels(settings, method: str, bounds) -> list:
+    """A meta-label of each number of examples and steps that was measured."""
+    from gan_transfer import meta_records
+
+    return [
+        meta_records.MetaLabel(method, shots, steps, METRIC, bounds[row, column])
+        for row, shots in enumerate(settings.shots)
+        for column, steps in enumerate(settings.adaptation)
+        if np.isfinite(bounds[row, column])
+    ]
+
+
+def nearest(folder: pathlib.Path, study, donor: str) -> dict:
+    """Start every test character from the weights of the stored one most like it.
+
+    Likeness is by the features of the given drawings; rates are those of the donor.
+    """
+    from gan_transfer import meta_database
+
+    def start_of(task, shots):
+        shown, _ = study.split.divided(task, shots)
+        ((name, _),) = database.nearest("generation", features=features(shown[0]))
+        arrays = database.weights(name, donor)
+        return [arrays[key] for key in _names(study)]
+
+    rates = study.chosen_rates(donor)
+    with meta_database.MetaDatabase.open(folder, read_only=True) as database:
+        found = study.test(study.split.test, start_of, rates, depends=True)
+    return found | {"rates": np.array(rates)}
+
+
+def predicted(folder: pathlib.Path, study, results: dict) -> dict:
+    """Let the predictor choose method and steps for every test character.
+
+    Args:
+        folder: of the database.
+        study: `meta_vae.Study`.
+        results: method -> its test, of the methods in the database.
+
+    Returns:
+        As of `Study.empty`, at 0 steps whatever was chosen, and `chosen`, int `[T,
+        shots, 3]`: places of the donor in `DONORS`, of its examples and of its steps.
+    """
+    from gan_transfer import meta_database, predictor
+
+    with meta_database.MetaDatabase.open(folder, read_only=True) as database:
+        stored = database.tasks("generation")
+    learner = predictor.Predictor(stored, METRIC, use_features=True)
+    shots, steps = study.settings.shots, study.settings.adaptation
+    found = study.empty(study.split.test)
+    chosen = np.zeros((*found["bound"].shape[:2], 3), int)
+    for number, task in enumerate(study.split.test):
+        for row, count in enumerate(shots[1:], 1):
+            shown, _ = study.split.divided(task, count)
+            choice = learner.choose(
+                task.descriptor,
+                features(shown[0]),
+                examples=count,
+                maximise=False,
+            ).candidate
+            if choice.algorithm not in results:
+                results = results | {choice.algorithm: study.result(choice.algorithm)}
+            method = results[choice.algorithm]
+            place = shots.index(choice.examples), steps.index(choice.steps)
+            for name in ("bound", "weighted", "samples"):
+                found[name][number, row, 0] = method[name][number, *place]
+            chosen[number, row] = DONORS.index(choice.algorithm), *place
+    return found | {"chosen": chosen}
+
+
+def donors(results) -> list[str]:
+    """The methods among those given that the database stores.
+
+    Raises:
+        InputError: none of them.
+    """
+    found = [name for name in DONORS if name in results]
+    if not found:
+        raise errors.InputError(
+            f"--methods: {' and '.join(METHODS)} learn from the meta-database, which "
+            f"needs one of {', '.join(DONORS)}; add one"
+        )
+    return found

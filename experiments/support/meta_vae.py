@@ -1,0 +1,298 @@
+"""Meta-training and meta-test of a VAE on characters, cell by cell."""
+
+import dataclasses
+import pathlib
+
+from experiments.support import flags, meta_characters, meta_context
+from gan_transfer import writing
+
+# Method -> share of the budget, whether it meta-learns by Reptile, inner steps, support
+# and query examples. MAML and Reptile start from WARM, plain pretraining for the other
+# half: from random weights they are far behind at such budgets.
+WARM = "warm_up"
+_TRAINED = {
+    "pretrain": (1.0, False, 0, 1, 0),
+    WARM: (0.5, False, 0, 1, 0),
+    "maml": (0.5, False, 5, 5, 15),
+    "reptile": (0.5, True, 8, 5, 15),
+    "context": (1.0, False, 0, 1, 19),
+}
+METHODS = ("scratch", "pretrain", "maml", "reptile", "context", "descriptor")
+TASKS = 4  # of a meta-update
+INNER_RATE, INNER_BATCH = 3e-4, 10
+# The adaptation's rates; validation characters choose one per method and steps.
+RATES = (3e-5, 1e-4, 3e-4, 1e-3)
+_CHOSEN_WITH = 5  # examples
+DONE = "test.npz"
+
+
+def images_per_update(method: str) -> int:
+    """Gradients of an image in one update of a method."""
+    _, reptile, steps, support, query = _TRAINED[method]
+    if method in ("pretrain", WARM):
+        return flags.BATCH_SIZE.value
+    if method == "context":  # the images run through the network twice
+        return TASKS * 2 * query
+    return TASKS * (steps * INNER_BATCH if reptile else steps * support + query)
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What the cells have in common.
+
+    Attributes:
+        model: of `networks.meta.NETWORKS`.
+        steps: updates of plain pretraining.
+        shots: numbers of examples, 0 first.
+        adaptation: numbers of steps, 0 first.
+        adapting: patterns of the layers that adapt.
+    """
+
+    model: str
+    steps: int
+    shots: tuple[int, ...]
+    adaptation: tuple[int, ...]
+    adapting: tuple[str, ...]
+
+
+def _outer(reptile: bool, steps: int):
+    """The meta-optimizer: for Reptile its outer rate, falling from 1 to 0."""
+    import keras
+
+    if reptile:
+        rate = keras.optimizers.schedules.PolynomialDecay(1.0, steps, 0.01)
+        return keras.optimizers.SGD(rate)
+    rate = keras.optimizers.schedules.CosineDecay(
+        flags.LEARNING_RATE.value, steps, alpha=0.01
+    )
+    return keras.optimizers.Adam(rate)
+
+
+class Study:
+    """The cells of one seed.
+
+    Attributes:
+        rates: method -> rate of each number of steps above 0.
+    """
+
+    def __init__(self, settings: Settings, split, folder: pathlib.Path):
+        import keras
+
+        from gan_transfer import few_shot_vae
+        from gan_transfer.networks import meta
+
+        self.settings, self.split, self.folder = settings, split, folder
+        side, _, channels = split.test[0].pixels.shape[1:]
+        self._build = lambda **context: meta.NETWORKS[settings.model](
+            side, channels, **context
+        )
+        keras.utils.set_random_seed(split.seed)
+        network = self._build()
+        self.latent_dim = network.inputs[1].shape[-1]
+        self._first = network.get_weights()
+        self.adapter = few_shot_vae.Adapter(network, adapting=settings.adapting)
+        self.starts, self.rates = {}, {}
+
+    def cell(self, method: str) -> pathlib.Path:
+        """Folder of a method's training and test."""
+        return self.folder / "cells" / f"{method}-seed{self.split.seed}"
+
+    def result(self, method: str) -> dict:
+        """Train and test a method, or go on with it, or read what it found."""
+        import numpy as np
+
+        path = self.cell(method) / DONE
+        if path.exists():
+            with np.load(path) as stored:
+                return dict(stored)
+        print(f"seed {self.split.seed}: {method}", flush=True)
+        if method == "context":
+            found = meta_context.test(self, self.trained("context").network)
+        elif method == "descriptor":
+            found = meta_context.zero_shot(self, self.trained("context").network)
+        else:
+            rates = self.chosen_rates(method)
+            start = self.start(method)
+            found = self.test(self.split.test, lambda task, shots: start, rates)
+            found["rates"] = np.array(rates)
+        self.store(method, found)
+        return found
+
+    def store(self, method: str, found: dict) -> None:
+        """Write what a method's test found."""
+        import numpy as np
+
+        path = self.cell(method) / DONE
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with writing.partial(path) as temporary:
+            np.savez_compressed(temporary, **found)
+
+    def start(self, method: str) -> list:
+        """The weights a method starts from, meta-trained where they are not yet."""
+        if method not in self.starts:
+            if method == "scratch":
+                self.starts[method] = self._first
+            else:
+                self.starts[method] = self.trained(method).network.get_weights()
+        return self.starts[method]
+
+    def trained(self, method: str):
+        """The meta-learner of a method, trained, or trained on where it was stopped."""
+        import keras
+
+        from gan_transfer import few_shot_vae, meta_learning, schedule
+
+        share, reptile, inner_steps, support, query = _TRAINED[method]
+        kind = meta_learning.Reptile if reptile else meta_learning.MAML
+        keras.utils.set_random_seed(self.split.seed)
+        context = method == "context"
+        learner = kind(self._build(context=context), seed=self.split.seed)
+        if method in ("maml", "reptile"):
+            learner.network.set_weights(self.start(WARM))
+        objective = few_shot_vae.MinusBound(self.latent_dim)
+        if context:
+            objective = few_shot_vae.ContextBound(self.latent_dim, max(support, 10))
+        per_update = images_per_update(method)
+        epochs = flags.EVALUATIONS.value
+        steps = meta_characters.updates(
+            self.settings.steps, flags.BATCH_SIZE.value, per_update
+        )
+        epoch_steps = -(-steps // epochs)
+
+        def compile_phase(phase):
+            learner.compile(
+                _outer(reptile, epochs * epoch_steps),
+                objective,
+                inner_rates=dict.fromkeys(self.settings.adapting, INNER_RATE),
+                inner_steps=inner_steps,
+                inner_batch=INNER_BATCH if reptile else None,
+                inner_optimizer="adam",
+                first_order=True,
+            )
+
+        schedule.train(
+            learner,
+            [schedule.Phase("all", 1.0, lambda: None)],
+            compile_phase,
+            lambda start: self._batches(method, support, query, start),
+            self.cell(method),
+            epochs=epochs,
+            epoch_steps=epoch_steps,
+            images_per_step=per_update,
+            verbose=2 if flags.VERBOSE.value else 0,
+        )
+        return learner
+
+    def _batches(self, method: str, support: int, query: int, start: int):
+        from gan_transfer import data, tasks
+
+        seed = self.split.seed
+        if method not in ("pretrain", WARM):
+            return tasks.batches(
+                self.split.rotated(), TASKS, support, query, seed=seed, start=start
+            )
+        # One "task" of images of all characters: plain training.
+        stream = data.batches(
+            self.split.drawings(), flags.BATCH_SIZE.value, seed=seed, start=start
+        )
+        return stream.map(lambda images: ((images[None, :1],), (images[None],)))
+
+    def chosen_rates(self, method: str) -> list[float]:
+        """The rate of each number of steps above 0 that validation characters chose."""
+        import numpy as np
+
+        if method not in self.rates:
+            found = []
+            for rate in RATES:
+                rows = []
+                for task in self.split.validation:
+                    divided = self.split.divided(task, _CHOSEN_WITH)
+                    outcomes = self.outcomes(self.start(method), rate, divided)
+                    rows.append([each.bound for each in outcomes])
+                found.append(np.mean(rows, axis=0))
+            found = np.where(np.isfinite(found), found, np.inf)
+            best = np.argmin(found, axis=0)
+            self.rates[method] = [RATES[place] for place in best[1:]]
+        return self.rates[method]
+
+    def outcomes(self, start, rate: float, divided, steps=None):
+        """`few_shot_vae.Adapter.outcomes` at one rate for all that adapts."""
+        rates = [rate] * len(self.adapter.inner.adapting)
+        steps = self.settings.adaptation if steps is None else steps
+        return self.adapter.outcomes(
+            start, rates, *divided, steps, seed=self.split.seed
+        )
+
+    def noise(self, number: int):
+        """Noise of the samples of test character `number`, the same for any method."""
+        from gan_transfer import sampling
+
+        count = meta_characters.QUERY
+        return sampling.sample_latents(
+            count, self.latent_dim, 1000 * self.split.seed + number
+        )
+
+    def empty(self, tasks: list) -> dict:
+        """Arrays of a test, nothing measured: bounds NaN, samples 0.
+
+        `bound` and `weighted` float64 `[T, shots, steps]`, `samples` uint8 `[T, shots,
+        steps, 10, H, W, C]`.
+        """
+        import numpy as np
+
+        shape = len(tasks), len(self.settings.shots), len(self.settings.adaptation)
+        count, image = meta_characters.QUERY, tasks[0].pixels.shape[1:]
+        return {
+            "bound": np.full(shape, np.nan),
+            "weighted": np.full(shape, np.nan),
+            "samples": np.zeros((*shape, count, *image), np.uint8),
+        }
+
+    def test(self, tasks: list, start_of, rates: list[float], depends=False) -> dict:
+        """Adapt to every task with every number of examples, and measure.
+
+        Args:
+            tasks: characters.
+            start_of: (task, examples) -> weights.
+            rates: of each number of steps above 0.
+            depends: whether the start depends on the examples; if not, 0 steps are
+                measured only once, with 0 examples.
+
+        Returns:
+            As `empty`, filled.
+        """
+        from gan_transfer import data
+
+        found = self.empty(tasks)
+        for number, task in enumerate(tasks):
+            for row, shots in enumerate(self.settings.shots):
+                if (shots == 0) != depends:
+                    start = start_of(task, max(shots, 1))
+                    divided = self.split.divided(task, max(shots, 1))
+                    (outcome,) = self.outcomes(start, 0.0, divided, (0,))
+                    measured = {0: outcome}
+                elif shots == 0:
+                    continue
+                else:
+                    start = start_of(task, shots)
+                    divided, measured = self.split.divided(task, shots), {}
+                if shots:
+                    measured |= self._adapted(start, divided, rates)
+                for column, outcome in measured.items():
+                    place = number, row, column
+                    found["bound"][place] = outcome.bound
+                    found["weighted"][place] = outcome.weighted
+                    found["samples"][place] = data.to_uint8(
+                        self.adapter.images(outcome.values, self.noise(number))
+                    )
+        return found
+
+    def _adapted(self, start, divided, rates: list[float]) -> dict:
+        """Outcomes by place of their number of steps; one run for each rate."""
+        steps, found = self.settings.adaptation[1:], {}
+        for rate in dict.fromkeys(rates):
+            wanted = [s for s, each in zip(steps, rates, strict=True) if each == rate]
+            outcomes = self.outcomes(start, rate, divided, wanted)
+            for count, outcome in zip(wanted, outcomes, strict=True):
+                found[self.settings.adaptation.index(count)] = outcome
+        return found

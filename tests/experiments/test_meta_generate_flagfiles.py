@@ -1,0 +1,276 @@
+"""The flagfiles of few-shot generation: run briefly, killed, resumed, recomputed."""
+
+import csv
+import json
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from experiments.support import meta_characters, meta_gan, meta_stored, meta_vae
+from gan_transfer import (
+    callbacks,
+    data,
+    features,
+    few_shot_vae,
+    meta_database,
+    meta_learning,
+    metrics,
+)
+from gan_transfer.networks import meta
+
+# Input pipelines are traced also where steps run eagerly.
+pytestmark = pytest.mark.filterwarnings("ignore:Even though the .tf.config:UserWarning")
+ROOT = pathlib.Path(__file__).parents[2]
+FLAGFILES = sorted((ROOT / "experiments" / "flags").glob("*/*.flags"))
+TINY = {
+    "meta_generate": (
+        *("--steps=4", "--batch_size=8", "--evaluations=2", "--seeds=1"),
+        *("--test_characters=2", "--validation_characters=1", "--stored=3"),
+        *("--shots=5", "--adaptation=1,2", "--noverbose", "--width=4"),
+    )
+}
+MINE = [path for path in FLAGFILES if path.parent.name in TINY]
+(FLAGFILE,) = (f"--flagfile={path}" for path in MINE if path.stem == "omniglot")
+PARTS = ("bound", "weighted", "kcd", "pca_kernel")
+REPORT = {"flags.txt", "summary.json", "table.md", "results.csv", "samples.png"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def eager():
+    """A few steps take less time than tracing one."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture(scope="module")
+def characters(tmp_path_factory):
+    """Four alphabets of three characters with 20 drawings each."""
+    path = tmp_path_factory.mktemp("data") / "omniglot_small.npz"
+    number = np.repeat(np.arange(12), 20)
+    strokes = np.random.default_rng(0).random((12, 28, 28)) < 0.2
+    noise = np.random.default_rng(1).integers(0, 56, (240, 28, 28), np.uint8)
+    np.savez(
+        path,
+        x=np.where(strokes[number], 255 - noise, noise).astype(np.uint8),
+        alphabet=number // 3,
+        character=number,
+        alphabet_names=np.array(list("ABCD")),
+        character_names=np.array([f"c{each}" for each in range(12)]),
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(command, characters, tmp_path_factory):
+    """An uninterrupted run of all methods, never changed."""
+    folder = tmp_path_factory.mktemp("finished")
+    done = start(command, characters, folder, FLAGFILE)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def start(command, characters, folder, *arguments):
+    places = f"--data_dir={characters.parent}", f"--out_dir={folder}"
+    return command("meta_generate", *arguments, *TINY["meta_generate"], *places)
+
+
+def rows_of(folder):
+    with open(folder / "results.csv", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def value(folder, part, method, examples, steps, task=0):
+    wanted = dict(part=part, method=method, examples=str(examples), steps=str(steps))
+    wanted["task"] = str(task)
+    (row,) = [r for r in rows_of(folder) if wanted.items() <= r.items()]
+    return float(row["value"])
+
+
+def split_of(characters):
+    return meta_characters.Split.load(str(characters), 0, 2, 1)
+
+
+@pytest.mark.parametrize(
+    "flagfile",
+    [
+        pytest.param(path, marks=[pytest.mark.slow] * (path.stem == "quick"))
+        for path in MINE
+    ],
+    ids=lambda path: path.stem,
+)
+def test_flagfile_runs_and_leaves_its_artefacts(
+    command, characters, finished, flagfile, monkeypatch, tmp_path
+):
+    for name in ("TASKS", "INNER_STEPS"):
+        monkeypatch.setattr(meta_gan, name, 2)
+    gan, folder = "gan" in flagfile.stem, finished
+    if flagfile.stem != "omniglot":
+        folder = tmp_path
+        done = start(command, characters, folder, f"--flagfile={flagfile}")
+        assert done.returncode == 0, done.stderr
+    plots = {f"{part}_5.png" for part in PARTS[2 if gan else 0 :]}
+    files = {path.name for path in folder.iterdir() if path.is_file()}
+    assert files == REPORT | plots
+    methods = {path.name.removesuffix("-seed0") for path in folder.glob("cells/*")}
+    plain = {"scratch", "pretrain", "reptile", "warm_up"}
+    learned = {"maml", "context", "descriptor", "nearest", "predictor"}
+    assert methods == plain if gan else plain | learned
+    assert json.loads((folder / "summary.json").read_text())["verdicts"]
+
+
+def test_numbers_are_those_of_a_recomputation(characters, finished):
+    split = split_of(characters)
+    keras.utils.set_random_seed(0)
+    learner = meta_learning.MAML(meta.dense(28, 1), seed=0)
+    learner.compile(
+        # A schedule: such an optimizer has no variable for its rate.
+        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(1e-3, 4)),
+        few_shot_vae.MinusBound(16),
+        inner_rates={".*": 1.0},
+        inner_steps=0,
+        inner_optimizer="adam",
+    )
+    cell = finished / "cells" / "pretrain-seed0"
+    callbacks.restore(learner, cell)
+    rates = json.loads((finished / "summary.json").read_text())["rates"]
+    adapter = few_shot_vae.Adapter(learner.network)
+    for place, steps in enumerate((1, 2)):
+        rate = [rates["pretrain-seed0"][place]] * len(adapter.inner.adapting)
+        (outcome,) = adapter.outcomes(
+            [v.numpy() for v in learner.network.trainable_variables],
+            rate,
+            *split.divided(split.test[1], 5),
+            (steps,),
+        )
+        found = value(finished, "bound", "pretrain", 5, steps, 1)
+        assert found == pytest.approx(outcome.bound, rel=1e-5)
+    with np.load(cell / "test.npz") as stored:
+        samples = stored["samples"][:, 1, 2].reshape(-1, 28, 28, 1)
+    pca = features.PixelPCA(split.drawings(), 64)
+    pair = [features.extract(pca, each) for each in (split.held_out(), samples)]
+    expected = metrics.kernel_distance(*pair)[0]
+    found = value(finished, "pca_kernel", "pretrain", 5, 2)
+    assert found == pytest.approx(expected)
+
+
+def test_table_has_the_means_and_paired_differences(finished):
+    table = (finished / "table.md").read_text()
+    both = [value(finished, "bound", "maml", 5, 2, task) for task in range(2)]
+    base = [value(finished, "bound", "pretrain", 5, 2, task) for task in range(2)]
+    line = next(each for each in table.splitlines() if each.startswith("| 5 | 2 |"))
+    assert line.split(" | ")[4] == f"{np.mean(both):.2f}"
+    paired = np.subtract(both, base)
+    error = paired.std(ddof=1) / 2**0.5
+    assert f" | {paired.mean():+.2f} +- {error:.2f} | " in table
+
+
+def test_a_killed_run_ends_like_the_uninterrupted_one(
+    command, characters, finished, monkeypatch, tmp_path
+):
+    class Killed(BaseException):
+        """Like SIGKILL: nothing in the packages may catch it."""
+
+    def dying(owner, name, calls):
+        original, seen = getattr(owner, name), []
+
+        def wrapped(*arguments, **named):
+            seen.append(1)
+            if len(seen) == calls:
+                raise Killed
+            return original(*arguments, **named)
+
+        monkeypatch.setattr(owner, name, wrapped)
+
+    # In the middle of the warm-up, of the database, and of the report.
+    places = [(callbacks.FullState, "on_epoch_end", 4), (meta_stored, "_row", 2)]
+    for owner, name, calls in places:
+        dying(owner, name, calls)
+        with pytest.raises(Killed):
+            start(command, characters, tmp_path, FLAGFILE)
+        monkeypatch.undo()
+    done = start(command, characters, tmp_path, FLAGFILE)
+    assert done.returncode == 0, done.stderr
+    assert rows_of(tmp_path) == rows_of(finished)
+
+
+def test_database_holds_training_characters_with_models_and_labels(
+    characters, finished
+):
+    split = split_of(characters)
+    with meta_database.MetaDatabase.open(finished / "database") as database:
+        assert database.verify() == []
+        stored = database.tasks("generation")
+        donor = database.weights(stored[0].name, "maml")
+    assert {task.name for task in stored} <= {task.name for task in split.training}
+    assert [len(task.models) for task in stored] == [3] * 3
+    # 0 steps once, then 1 and 2 steps with 5 examples, of three methods.
+    assert [len(task.labels) for task in stored] == [9] * 3
+    assert len(donor) == 14 and stored[0].features.shape == (64,)
+    # The nearest character starts from these, the test from no one else's data.
+    assert value(finished, "bound", "nearest", 5, 2) != value(
+        finished, "bound", "pretrain", 5, 2
+    )
+
+
+def test_descriptor_of_an_unseen_alphabet_is_the_mean_of_the_known_ones(finished):
+    known = value(finished, "bound", "descriptor", 0, 0)
+    assert known != value(finished, "bound", "context", 0, 0)
+    # Examples do not matter to it.
+    assert value(finished, "bound", "descriptor", 5, 0) == known
+
+
+def test_split_shares_no_alphabet_and_turns_training_characters(characters):
+    split = split_of(characters)
+    groups = [
+        {task.group for task in part}
+        for part in (split.training, split.validation, split.test)
+    ]
+    assert not groups[0] & groups[1] and not (groups[0] | groups[1]) & groups[2]
+    turned = split.rotated()
+    assert len(turned) == 4 * len(split.training)
+    np.testing.assert_array_equal(turned[1].pixels[0], np.rot90(turned[0].pixels[0]))
+    held = split.held_out().reshape(2, 10, 28, 28, 1)
+    (support,), (query,) = split.divided(split.test[1], 10)
+    np.testing.assert_array_equal(data.to_uint8(query), held[1])
+    rows = {each.tobytes() for each in data.to_uint8(support)}
+    assert not rows & {each.tobytes() for each in held[1]}
+
+
+def test_equal_compute_counts_gradients_of_images():
+    assert meta_characters.updates(100, 64, 160) == 40
+    assert meta_vae.images_per_update("maml") == 4 * (5 * 5 + 15)
+    assert meta_vae.images_per_update("reptile") == 4 * 8 * 10
+    assert meta_vae.images_per_update("context") == 4 * 2 * 19
+
+
+def test_every_script_has_flagfiles():
+    assert TINY.keys() <= {path.parent.name for path in FLAGFILES}
+
+
+@pytest.mark.parametrize(
+    ("words", "parts", "status"),
+    [
+        ("--methods=magic", ["--methods=magic", "context"], 1),
+        ("--model=gan --methods=maml", ["--methods=maml", "reptile"], 1),
+        ("--start_from=mnist", ["--start_from is for --model=gan"], 1),
+        ("--shots=5,1", ["--shots=5,1", "rising numbers", "10"], 2),
+        ("--adaptation=x", ["--adaptation=x", "rising numbers"], 2),
+        ("--test_characters=500", ["cannot hold out 500"], 2),
+        ("--characters=no.npz", ["'no.npz' not found"], 2),
+        ("--methods=scratch,nearest", ["needs one of pretrain, maml, reptile"], 2),
+    ],
+)
+def test_what_cannot_work_is_refused(
+    command, characters, words, parts, status, tmp_path
+):
+    out = tmp_path / "out"
+    given = (f"--data_dir={characters.parent}", f"--out_dir={out}")
+    done = command("meta_generate", *words.split(), *given)
+    assert done.returncode == status, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert all(part in line for part in parts), line
+    assert not out.exists()
