@@ -12,8 +12,7 @@ from absl import flags as absl_flags
 
 from experiments.support import console, figures, flags, heat, run
 
-_COUNT = absl_flags.DEFINE_integer("count", 10, "samples to show, 1 to 32", 1, 32)
-flags.adopt(flags.MODEL, flags.OUT_DIR, flags.SEED)
+flags.adopt(flags.COUNT, flags.MODEL, flags.OUT_DIR, flags.SEED)
 # Row and column of the query points, as parts of the feature map's sides.
 _POINTS = ((0.25, 0.5), (0.5, 0.5), (0.75, 0.5), (0.1, 0.1))
 
@@ -32,7 +31,7 @@ def main(argv):
         from gan_transfer.networks import attention
 
     gan = pretrained.load(flags.MODEL.value)
-    count, seed = _COUNT.value, flags.SEED.value
+    count, seed = flags.COUNT.value or 10, flags.SEED.value
     latents = sampling.sample_latents(count, gan.latent_dim, seed)
     labels = [np.arange(count) % gan.classes] if gan.classes else []
     images = gan.decode(latents)

@@ -49,16 +49,13 @@ def main(argv):
     """Run the cells that are missing, then write table, plot and verdict."""
     methods = flags.given(flags.METHODS, list(LEVERS))
     counts = flags.given(flags.COUNTS, ["100", "1000", ALL])
-    for holder, given, known in (
-        (flags.METHODS, methods, LEVERS.__contains__),
-        (flags.COUNTS, counts, lambda text: text == ALL or text.isdecimal()),
-    ):
-        for text in given:
-            if not known(text):
-                choices = (
-                    ", ".join(LEVERS) if given is methods else f"numbers, or {ALL}"
-                )
-                raise absl_flags.Error(f"--{holder.name}={text}: should be {choices}")
+    for text in methods:
+        if text not in LEVERS:
+            known = ", ".join(LEVERS)
+            raise absl_flags.Error(f"--methods={text}: should be among {known}")
+    for text in counts:
+        if text != ALL and not text.isdecimal():
+            raise absl_flags.Error(f"--counts={text}: should be numbers or {ALL}")
     with console.quiet_tensorflow():
         from gan_transfer import data
     loaded = {

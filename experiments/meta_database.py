@@ -13,7 +13,7 @@ import pathlib
 
 from absl import flags as absl_flags
 
-from experiments.support import console, flags
+from experiments.support import console, flags, picture_jobs
 from gan_transfer import errors
 
 _DATABASE = absl_flags.DEFINE_string(
@@ -26,15 +26,12 @@ _ACTION = absl_flags.DEFINE_enum(
     "what to do with it",
 )
 _TASK = absl_flags.DEFINE_string("task", None, "name of the task to show")
-_OUTPUT = absl_flags.DEFINE_string(
-    "output", None, "file to export to: .jsonl (tasks) or .csv (meta-labels)"
-)
-flags.adopt(flags.OVERWRITE)
+flags.adopt(picture_jobs.OUTPUT, flags.OVERWRITE)
 
 
 def main(argv):
     """Print what was asked for, or write it to --output."""
-    for holder, action in ((_TASK, "show"), (_OUTPUT, "export")):
+    for holder, action in ((_TASK, "show"), (picture_jobs.OUTPUT, "export")):
         if (holder.value is not None) != (_ACTION.value == action):
             raise absl_flags.Error(
                 f"--{holder.name} and --action={action} need each other"
@@ -64,9 +61,9 @@ def main(argv):
 
 
 def _checked_output() -> pathlib.Path | None:
-    if _OUTPUT.value is None:
+    if picture_jobs.OUTPUT.value is None:
         return None
-    path = pathlib.Path(_OUTPUT.value)
+    path = pathlib.Path(picture_jobs.OUTPUT.value)
     if path.exists() and not flags.OVERWRITE.value:
         raise errors.InputError(
             f"{path}: exists already; add --overwrite, or give another --output"

@@ -55,12 +55,10 @@ _ADAPTING = absl_flags.DEFINE_list(
     "layers of the VAE that adapt in the inner loop, as regular expressions: "
     "generator.* freezes all others",
 )
-_START = absl_flags.DEFINE_string(
-    "start_from", None, "pretrained 28x28 grey GAN to meta-train from: mnist, ..."
-)
-_WIDTH = absl_flags.DEFINE_integer("width", 16, "filters of the GAN", 1, 256)
+_WIDTH = absl_flags.DEFINE_integer("gan_width", 16, "filters of the GAN", 1, 256)
 flags.adopt(
     flags.MODEL,
+    flags.START_FROM,
     flags.METHODS,
     flags.SEEDS,
     flags.STEPS,
@@ -91,15 +89,15 @@ def main(argv):
             )
     if set(methods) & set(meta_stored.METHODS):
         meta_stored.donors(methods)
-    if _START.value is not None and model != "gan":
+    if flags.START_FROM.value is not None and model != "gan":
         raise absl_flags.Error("--start_from is for --model=gan: leave it out")
     budgets = {"shots": _numbers(_SHOTS, 10), "adaptation": _numbers(_ADAPTATION)}
     budgets["steps"] = flags.STEPS.value or _DEFAULT_STEPS
     with console.quiet_tensorflow():
         from gan_transfer import pretrained
 
-    if _START.value is not None:
-        pretrained.describe(_START.value)
+    if flags.START_FROM.value is not None:
+        pretrained.describe(flags.START_FROM.value)
     splits = [
         meta_characters.Split.load(
             _CHARACTERS.value, seed, _TEST.value, _VALIDATION.value
@@ -115,7 +113,9 @@ def main(argv):
     results = {}
     for split in splits:
         if model == "gan":
-            settings = meta_gan.Settings(_START.value, _WIDTH.value, **budgets)
+            settings = meta_gan.Settings(
+                flags.START_FROM.value, _WIDTH.value, **budgets
+            )
             study = meta_gan.Study(settings, split, directory.folder)
             found = {name: study.result(name) for name in methods}
         else:

@@ -2,8 +2,8 @@
 
 Domain A is --dataset. Domain B is --dataset_b; or half of --dataset under
 --known_mapping, so that the distance to the truth can be measured; or half of --dataset
-as it is, while domain A is the other half with --damage. Run it again to continue where
-it was stopped.
+as it is, while domain A is the other half with --damage_a. Run it again to continue
+where it was stopped.
 
 Example:
     python -m experiments.pretrain_cyclegan --dataset=mnist --known_mapping=invert

@@ -20,11 +20,6 @@ MODELS = ("vae_dense", "vae_conv")
 RECIPES = (
     "fine_tune freeze_discriminator freeze_generator scale_shift new_head gradual_thaw"
 ).split()
-_START = absl_flags.DEFINE_string(
-    "start_from",
-    None,
-    "run directory or file of a VAE or GAN to start from; default: none",
-)
 _LIKELIHOOD = absl_flags.DEFINE_enum(
     "likelihood",
     "bernoulli",
@@ -48,6 +43,7 @@ flags.adopt(
     flags.LEARNING_RATE,
     flags.EVALUATIONS,
     flags.RECIPE,
+    flags.START_FROM,
     flags.SIZE,
     flags.CHANNELS,
     flags.MODEL,
@@ -78,8 +74,8 @@ def main(argv):
             seed=flags.SEED.value,
         )
         phases = recipes.by_name(recipe)(vae, generation.DEPTH.value, "adapt")
-        if _START.value is not None:
-            source = pretrained.load(_START.value)
+        if flags.START_FROM.value is not None:
+            source = pretrained.load(flags.START_FROM.value)
             copies = cross_domain.copy_networks(source, vae.networks(), vae.IMAGE_ENDS)
             for phase in phases:
                 rate = flags.LEARNING_RATE.value

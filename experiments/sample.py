@@ -18,11 +18,10 @@ _KIND = absl_flags.DEFINE_enum(
     "grid of samples; rows between two latents; source above --other from equal "
     "latents; an animated walk through latents",
 )
-_COUNT = absl_flags.DEFINE_integer("count", 64, "images, or columns of rows", 1, 1024)
 _LABEL = absl_flags.DEFINE_integer(
     "label", None, "class to draw (conditional models only)", lower_bound=0
 )
-flags.adopt(flags.OUT_DIR, flags.SEED, generation.SOURCE)
+flags.adopt(flags.COUNT, flags.OUT_DIR, flags.SEED, generation.SOURCE)
 _FRAMES = 12
 
 
@@ -32,7 +31,7 @@ def main(argv):
         from gan_transfer import data, errors, pretrained, sampling
 
     gan = pretrained.load(generation.SOURCE.value)
-    seed, count = flags.SEED.value, _COUNT.value
+    seed, count = flags.SEED.value, flags.COUNT.value or 64
     about = f"{generation.SOURCE.value}, seed {seed}"
 
     def draw(latents, model=gan):

@@ -18,11 +18,9 @@ _DIRECTION = absl_flags.DEFINE_enum(
     ["forward", "backward"],
     "forward: from domain A to B; backward: from B to A",
 )
-_COUNT = absl_flags.DEFINE_integer(
-    "count", 12, "images of the sheet, without --input", 1, 64
-)
 flags.adopt(
     *picture_jobs.FLAGS,
+    flags.COUNT,
     flags.MODEL,
     flags.DATASET,
     flags.DATA_DIR,
@@ -69,7 +67,7 @@ def _sheet(gan, domains) -> None:
     from gan_transfer import cyclic, data
 
     size, _, channels = gan.image_shape
-    images = generation.load_images(size, channels).test[: _COUNT.value]
+    images = generation.load_images(size, channels).test[: flags.COUNT.value or 12]
     way = cyclic.DIRECTIONS.index(_DIRECTION.value)
     there = gan.translate(data.to_float(images), cyclic.DIRECTIONS[way])
     back = gan.translate(there, cyclic.DIRECTIONS[1 - way])

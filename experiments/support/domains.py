@@ -27,7 +27,7 @@ KNOWN_MAPPING = absl_flags.DEFINE_enum(
     "the translator's distance to it is measured",
 )
 DAMAGE = absl_flags.DEFINE_enum(
-    "damage",
+    "damage_a",
     "none",
     ["none", "noise", "stains"],
     "what makes domain A of half the images, domain B being the clean other half: "
@@ -68,7 +68,7 @@ def load() -> tuple[object, Domain, Domain]:
     made = (KNOWN_MAPPING.value, DAMAGE.value, DATASET_B.value or "none")
     if sum(each != "none" for each in made) != 1:
         raise absl_flags.Error(
-            "the domains need one of --dataset_b, --known_mapping and --damage, and "
+            "the domains need one of --dataset_b, --known_mapping and --damage_a, and "
             "only one: two data sets, or halves of one of which one half is changed"
         )
     images = generation.load_images(flags.SIZE.value, flags.CHANNELS.value)
@@ -100,7 +100,7 @@ def _two_sets(images) -> tuple[Domain, Domain]:
     if other.name == images.name:
         raise errors.InputError(
             f"--dataset and --dataset_b are both {images.name}: give another "
-            "--dataset_b, or --known_mapping or --damage instead of it"
+            "--dataset_b, or --known_mapping or --damage_a instead of it"
         )
     return tuple(Domain(each.name, each.train, each.test) for each in (images, other))
 

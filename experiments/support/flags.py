@@ -132,6 +132,15 @@ SCALE = absl_flags.DEFINE_float(
     1e-4,
     10.0,
 )
+START_FROM = absl_flags.DEFINE_string(
+    "start_from",
+    None,
+    "pretrained model to start from: a shipped name, a .gan.npz file or a run "
+    "directory; default: none",
+)
+COUNT = absl_flags.DEFINE_integer(
+    "count", None, "images to draw, 1 to 1024; default: a sheet of them", 1, 1024
+)
 VERBOSE = absl_flags.DEFINE_boolean("verbose", True, "print progress while training")
 
 # From here on absl takes a script that calls adopt() as the one that adopts.

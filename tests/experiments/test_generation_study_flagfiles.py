@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -132,3 +133,13 @@ def test_spread_outcomes_and_scores():
     assert cells.outcomes(runs) == "2 completed, 1 collapsed"
     summary = {"scores": {"kcd_sd_mnist_10k": 1.0, "kcd_mnist_10k": 2.0}}
     assert cells.score(summary, ("fcd", "kcd")) == 2.0
+
+
+def test_no_flag_is_defined_twice():
+    """All scripts must be importable into one process: notebooks, tests, tools."""
+    names = [
+        name
+        for path in sorted((ROOT / "experiments").rglob("*.py"))
+        for name in re.findall(r'DEFINE_\w+\(\s*"(\w+)"', path.read_text())
+    ]
+    assert [name for name in names if names.count(name) > 1] == []

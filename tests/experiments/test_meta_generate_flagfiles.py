@@ -29,7 +29,7 @@ TINY = {
     "meta_generate": (
         *("--steps=4", "--batch_size=8", "--evaluations=2", "--seeds=1"),
         *("--test_characters=2", "--validation_characters=1", "--stored=3"),
-        *("--shots=5", "--adaptation=1,2", "--noverbose", "--width=4"),
+        *("--shots=5", "--adaptation=1,2", "--noverbose", "--gan_width=4"),
     )
 }
 MINE = [path for path in FLAGFILES if path.parent.name in TINY]
