@@ -58,15 +58,17 @@ def main(argv):
             raise absl_flags.Error(f"--counts={text}: should be numbers or {ALL}")
     with console.quiet_tensorflow():
         from gan_transfer import data
-    loaded = {
-        count: data.load(
+
+    def load(count: str, seed: int):
+        """The images as `pretrain --seed --limit` draws them."""
+        return data.load(
             flags.DATASET.value,
             data_dir=flags.DATA_DIR.value,
             limit=None if count == ALL else int(count),
-            seed=0,
+            seed=seed,
         )
-        for count in counts
-    }
+
+    name = load(counts[0], 0).name
     directory = run.RunDirectory.open(
         flags.OUT_DIR.value, flags.configuration(argv[0]), flags.OVERWRITE.value
     )
@@ -79,9 +81,9 @@ def main(argv):
         summary = cells.run(cell, folder, flags.SCALE.value, place)
         found = {"outcome": summary["outcome"]}
         if summary["scores"]:
-            found |= generalisation.measure(folder / cell.name, loaded[count])
+            images = load(count, seed)
+            found |= generalisation.measure(folder / cell.name, images)
         results.setdefault((count, method), []).append(found)
-    name = next(iter(loaded.values())).name
     judge = "classifier" if _has(results, "test_classifier") else "pca"
     table = _table(results)
     verdict = _verdict(results, judge)

@@ -35,6 +35,8 @@ def main(argv):
     """Train, evaluate, write models and pictures."""
     model = flags.one_of(flags.MODEL, generation.MODELS)
     flags.one_of(flags.LOSS, generation.LOSSES)
+    if _DENSITY.present and _TRAINING.value == "dense":
+        raise absl_flags.Error("--density has no effect on --training=dense")
     with console.quiet_tensorflow():
         from gan_transfer import adversarial, sparsity, strategies
         from gan_transfer.networks import presets

@@ -4,7 +4,7 @@
 the generator of pretrain's dcgan. With --start_from, another VAE's or a GAN's run, it
 starts from those weights and --recipe says what is trained: fine_tune (the default),
 freeze_discriminator (here: the encoder's first stages), freeze_generator (the decoder's
-last ones), scale_shift, new_head, gradual_thaw. Run it again to continue where it was
+last ones), scale_shift, gradual_thaw. Run it again to continue where it was
 stopped.
 
 Example:
@@ -18,7 +18,7 @@ from experiments.support import session as sessions
 
 MODELS = ("vae_dense", "vae_conv")
 RECIPES = (
-    "fine_tune freeze_discriminator freeze_generator scale_shift new_head gradual_thaw"
+    "fine_tune freeze_discriminator freeze_generator scale_shift gradual_thaw"
 ).split()
 _LIKELIHOOD = absl_flags.DEFINE_enum(
     "likelihood",
@@ -58,6 +58,10 @@ def main(argv):
     """Train, evaluate, write models and pictures."""
     model = flags.one_of(flags.MODEL, MODELS)
     recipe = flags.one_of(flags.RECIPE, RECIPES)
+    if recipe != RECIPES[0] and flags.START_FROM.value is None:
+        raise absl_flags.Error(
+            f"--recipe={recipe} is for pretrained weights: name some by --start_from"
+        )
     with console.quiet_tensorflow():
         import keras
 

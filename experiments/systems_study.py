@@ -17,7 +17,7 @@ import statistics
 from absl import flags as absl_flags
 
 from experiments.support import cells, console, figures, flags, run
-from gan_transfer import writing
+from gan_transfer import errors, writing
 
 # Row -> what it is, document section, script, flagfile, on --datasets or on its own.
 ROWS = {
@@ -107,6 +107,12 @@ def main(argv):
     for number, (key, cell) in enumerate(planned, 1):
         place = f"[{number}/{len(planned)}]"
         summary = cells.run(cell, directory.folder / "cells", flags.SCALE.value, place)
+        used = summary.get("dataset")
+        if key[1] is not None and used not in (key[1], None):
+            raise errors.InputError(
+                f"{cell.name} was trained on {used}: {key[1]} was not found; name its "
+                "folder (--data_dir) and delete that cell"
+            )
         results.setdefault(key, []).append((cell, summary))
     table = _table(results)
     ranking = _ranking(results)

@@ -155,7 +155,7 @@ class Study:
         per_update = images_per_update(method)
         epochs = flags.EVALUATIONS.value
         steps = meta_characters.updates(
-            self.settings.steps, flags.BATCH_SIZE.value, per_update
+            share * self.settings.steps, flags.BATCH_SIZE.value, per_update
         )
         epoch_steps = -(-steps // epochs)
 

@@ -121,7 +121,7 @@ def test_every_flagfile_is_run_by_exactly_one_test():
     scripts = []
     for path in pathlib.Path(__file__).parent.glob("test_*flagfiles.py"):
         for node in ast.parse(path.read_text()).body:
-            if isinstance(node, ast.Assign) and node.targets[0].id == "TINY":
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "TINY":
                 scripts += [key.value for key in node.value.keys]
     assert sorted(scripts) == sorted({path.parent.name for path in FLAGFILES})
 
