@@ -30,7 +30,7 @@ def main(argv):
         from gan_transfer import data, pretrained, sampling
         from gan_transfer.networks import attention
 
-    gan = pretrained.load(flags.MODEL.value)
+    gan = pretrained.load_gan(flags.MODEL.value)
     count, seed = flags.COUNT.value or 10, flags.SEED.value
     latents = sampling.sample_latents(count, gan.latent_dim, seed)
     labels = [np.arange(count) % gan.classes] if gan.classes else []

@@ -50,7 +50,7 @@ def main(argv):
             f"--format={_FORMAT.value} needs packages that are missing; "
             f"pip install {' '.join(missing)}"
         )
-    path = _export(gan.averaged_generator, run.make_folder(flags.OUT_DIR.value))
+    path = _export(gan.sampler, run.make_folder(flags.OUT_DIR.value))
     print(f"wrote {path}: latents [B, {gan.latent_dim}] -> images in [-1, 1]")
 
 

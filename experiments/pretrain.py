@@ -10,6 +10,8 @@ Example:
     python -m experiments.pretrain --flagfile=experiments/flags/pretrain/mnist.flags
 """
 
+import math
+
 from absl import flags as absl_flags
 
 from experiments.support import console, flags, generation, judging
@@ -71,7 +73,7 @@ def main(argv):
             _TRAINING.value,
             gan,
             _DENSITY.value,
-            updates=generation.whole_updates(steps),
+            updates=math.prod(generation.evaluations(steps)),
         )
         session = sessions.Session(argv[0], images, gan, description, steps, phases)
         print(

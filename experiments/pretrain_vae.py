@@ -65,7 +65,13 @@ def main(argv):
     with console.quiet_tensorflow():
         import keras
 
-        from gan_transfer import cross_domain, pretrained, recipes, variational
+        from gan_transfer import (
+            cross_domain,
+            errors,
+            pretrained,
+            recipes,
+            variational,
+        )
         from gan_transfer.networks import autoencoder
 
     images = generation.load_images(flags.SIZE.value, flags.CHANNELS.value)
@@ -80,6 +86,12 @@ def main(argv):
         phases = recipes.by_name(recipe)(vae, generation.DEPTH.value, "adapt")
         if flags.START_FROM.value is not None:
             source = pretrained.load(flags.START_FROM.value)
+            likelihood = getattr(source, "likelihood", vae.likelihood)
+            if likelihood != vae.likelihood:
+                raise errors.InputError(
+                    f"{flags.START_FROM.value} was trained with another likelihood: "
+                    "give the same --likelihood"
+                )
             copies = cross_domain.copy_networks(source, vae.networks(), vae.IMAGE_ENDS)
             for phase in phases:
                 rate = flags.LEARNING_RATE.value

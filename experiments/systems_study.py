@@ -9,6 +9,7 @@ Example:
     python -m experiments.systems_study --seeds=1 --scale=0.1
 """
 
+import dataclasses
 import itertools
 import json
 import pathlib
@@ -19,36 +20,49 @@ from absl import flags as absl_flags
 from experiments.support import cells, console, figures, flags, run
 from gan_transfer import errors, writing
 
-# Row -> what it is, document section, script, flagfile, on --datasets or on its own.
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A system: what it is, its document section, and its make target.
+
+    Attributes:
+        what: for the table and the pictures.
+        section: of the documents.
+        flagfile: the configuration of `script` that trains it.
+        script: of `experiments`.
+        portable: runs on every one of --datasets, not only on the flagfile's own.
+    """
+
+    what: str
+    section: str
+    flagfile: str
+    script: str = "pretrain"
+    portable: bool = True
+
+
 ROWS = {
-    "minimax": ("GAN, minimax loss", "A 3, C 3.3.1", "pretrain", "minimax_mnist", 1),
-    "non_saturating": ("DCGAN, non-saturating", "B 3.1", "pretrain", "mnist", 1),
-    "lsgan": ("LSGAN", "E 3.3", "pretrain", "lsgan_mnist", 1),
-    "wgan": ("WGAN, clipped weights", "E 3.3", "pretrain", "wgan_mnist", 1),
-    "wgan_gp": ("WGAN, gradient penalty", "E 3.3", "pretrain", "wgan_gp_mnist", 1),
-    "huber": ("Huber loss", "E 3.3", "pretrain", "huber_mnist", 1),
-    "relativistic": (
-        "relativistic, R1 and R2",
-        "E 2(2)",
-        "pretrain",
-        "relativistic_mnist",
-        1,
-    ),
-    "prelu": ("PReLU for LeakyReLU", "E 3.3", "pretrain", "prelu_mnist", 1),
-    "sngan": ("spectral normalisation", "E 2(2)", "pretrain", "sngan_mnist", 1),
-    "agan": ("AGAN, self-attention", "E 3.3", "pretrain", "sagan_mnist", 1),
-    "cgan": ("CGAN, with classes", "A 2.1", "pretrain", "conditional_mnist", 1),
-    "vae": ("VAE, dense", "A 2.1, C 3.3.2", "pretrain_vae", "mnist", 1),
-    "vae_conv": ("VAE, convolutional", "C 3.1.2", "pretrain_vae", "conv_mnist", 1),
-    "document_a": ("A's networks", "A 4.1", "pretrain", "document_a", 1),
-    "document_e": ("E's networks", "E 4", "pretrain", "document_e_mnist", 1),
-    "document_c": ("C's networks", "C 4.1", "pretrain", "document_c_64", 0),
-    "cyclegan": (
+    "minimax": Row("GAN, minimax loss", "A 3, C 3.3.1", "minimax_mnist"),
+    "non_saturating": Row("DCGAN, non-saturating", "B 3.1", "mnist"),
+    "lsgan": Row("LSGAN", "E 3.3", "lsgan_mnist"),
+    "wgan": Row("WGAN, clipped weights", "E 3.3", "wgan_mnist"),
+    "wgan_gp": Row("WGAN, gradient penalty", "E 3.3", "wgan_gp_mnist"),
+    "huber": Row("Huber loss", "E 3.3", "huber_mnist"),
+    "relativistic": Row("relativistic, R1 and R2", "E 2(2)", "relativistic_mnist"),
+    "prelu": Row("PReLU for LeakyReLU", "E 3.3", "prelu_mnist"),
+    "sngan": Row("spectral normalisation", "E 2(2)", "sngan_mnist"),
+    "agan": Row("AGAN, self-attention", "E 3.3", "sagan_mnist"),
+    "cgan": Row("CGAN, with classes", "A 2.1", "conditional_mnist"),
+    "vae": Row("VAE, dense", "A 2.1, C 3.3.2", "mnist", "pretrain_vae"),
+    "vae_conv": Row("VAE, convolutional", "C 3.1.2", "conv_mnist", "pretrain_vae"),
+    "document_a": Row("A's networks", "A 4.1", "document_a"),
+    "document_e": Row("E's networks", "E 4", "document_e_mnist"),
+    "document_c": Row("C's networks", "C 4.1", "document_c_64", portable=False),
+    "cyclegan": Row(
         "CycleGAN, digits to outlines",
         "C 3.1.3",
-        "pretrain_cyclegan",
         "mnist_outline",
-        0,
+        "pretrain_cyclegan",
+        portable=False,
     ),
 }
 # FID of the best settings of a search of 100, Lucic et al. 2018 as reprinted by Dai and
@@ -138,29 +152,29 @@ def _cells(methods):
     """`((row, data set), cell)` of the study, seed by seed."""
     data_dir = flags.DATA_DIR.value
     for seed, name in itertools.product(range(flags.SEEDS.value), methods):
-        _, _, script, flagfile, portable = ROWS[name]
-        for dataset in _DATASETS.value if portable else [None]:
+        row = ROWS[name]
+        for dataset in _DATASETS.value if row.portable else [None]:
             arguments = [f"--seed={seed}", "--noverbose"]
             if dataset is not None:
                 arguments.append(f"--dataset={dataset}")
             if data_dir is not None:
                 arguments.append(f"--data_dir={data_dir}")
             label = "-".join(filter(None, [name, dataset, f"seed{seed}"]))
-            cell = cells.Cell(label, script, flagfile, tuple(arguments))
+            cell = cells.Cell(label, row.script, row.flagfile, tuple(arguments))
             yield (name, dataset), cell
 
 
 def _table(results) -> str:
     rows = []
     for (name, dataset), found in results.items():
-        what, section, script, flagfile, _ = ROWS[name]
+        row = ROWS[name]
         summaries = [summary for _, summary in found]
         first = summaries[0]
-        target = f"{script}-{flagfile}".replace("_", "-")
+        target = f"{row.script}-{row.flagfile}".replace("_", "-")
         rows.append(
             [
-                what,
-                section,
+                row.what,
+                row.section,
                 f"`make {target}`",
                 dataset or first.get("dataset", "-"),
                 *(
@@ -215,11 +229,11 @@ def _draw(directory, results) -> None:
     for (name, dataset), found in results.items():
         folder = directory.folder / "cells" / found[0][0].name
         made = pathlib.Path(folder / "summary.json").exists()
-        if ROWS[name][2] == "pretrain_cyclegan" or not made:
+        if ROWS[name].script == "pretrain_cyclegan" or not made:
             continue
         samples = data.to_uint8(pretrained.load(folder).generate(_SHOWN, seed=0))
         on = dataset or json.loads((folder / "summary.json").read_text())["dataset"]
-        sheets.setdefault(on, []).append((ROWS[name][0], samples))
+        sheets.setdefault(on, []).append((ROWS[name].what, samples))
     for dataset, rows in sheets.items():
         figures.pairs(
             directory.path(f"systems_{dataset}.png"),

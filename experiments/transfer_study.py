@@ -40,7 +40,7 @@ def main(argv):
     about = pretrained.describe(generation.SOURCE.value)
     # On a copy, and now: a depth that cannot be must not show after hours.
     transfer.freeze_to_depth(
-        pretrained.load(generation.SOURCE.value).discriminator,
+        pretrained.load_gan(generation.SOURCE.value).discriminator,
         generation.DEPTH.value,
         end="input",
     )

@@ -48,10 +48,8 @@ class MinusBound:
         if self.weighted == 1:
             divergence = variational.kl_divergence(mean, log_variance)
             return tf.reduce_mean(divergence - log_p)
-        latents = mean + tf.exp(0.5 * log_variance) * noise
-        # log p(z) - log q(z | x); the constants of both cancel.
-        ratio = tf.square(noise) - tf.square(latents) + log_variance
-        weights = log_p + 0.5 * tf.reduce_sum(ratio, axis=-1)
+        latents = variational.reparametrised(mean, log_variance, noise)
+        weights = log_p + variational.log_importance(latents, noise, log_variance)
         logs = tf.reduce_logsumexp(tf.reshape(weights, [-1, self.weighted]), axis=1)
         return tf.reduce_mean(math.log(self.weighted) - logs)
 

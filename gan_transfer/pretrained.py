@@ -63,6 +63,21 @@ def load(source: str | os.PathLike) -> sampling.Generative:
     return variational.VAE(**networks, likelihood=likelihood)
 
 
+def load_gan(source: str | os.PathLike) -> adversarial.GAN:
+    """`load` for what needs a discriminator (document B 2.1).
+
+    Raises:
+        InputError: no such model, or a VAE.
+    """
+    model = load(source)
+    if not isinstance(model, adversarial.GAN):
+        raise errors.InputError(
+            f"{source} is a VAE, and this needs a GAN: a shipped name or a run of "
+            "pretrain or finetune; VAEs go on by pretrain_vae --start_from"
+        )
+    return model
+
+
 def describe(source: str | os.PathLike) -> dict:
     """What a model is: preset, sizes, data, numbers (document B 2.1).
 

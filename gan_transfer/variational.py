@@ -74,6 +74,26 @@ def kl_divergence(mean: tf.Tensor, log_variance: tf.Tensor) -> tf.Tensor:
     return 0.5 * tf.reduce_sum(terms, axis=-1)
 
 
+def reparametrised(
+    mean: tf.Tensor, log_variance: tf.Tensor, noise: tf.Tensor
+) -> tf.Tensor:
+    """Latents z = mean + exp(log variance / 2) noise, `[B, latent_dim]` (C 3.3.2)."""
+    return mean + tf.exp(0.5 * log_variance) * noise
+
+
+def log_importance(
+    latents: tf.Tensor, noise: tf.Tensor, log_variance: tf.Tensor
+) -> tf.Tensor:
+    """Return log p(z) - log q(z | x) at z = `reparametrised(...)`, `[B]` (C 3.3.2).
+
+    1/2 sum over latents of noise^2 - z^2 + log variance; with log p(x | z) added it is
+    the log weight of Burda et al. 2016, equation 8.
+    """
+    # The constants of both densities cancel.
+    terms = tf.square(noise) - tf.square(latents) + log_variance
+    return 0.5 * tf.reduce_sum(terms, axis=-1)
+
+
 class VAE(sampling.Generative):
     """Variational autoencoder as one Keras model (documents A 2.1, C 3.3.2).
 
@@ -188,7 +208,7 @@ class VAE(sampling.Generative):
             training: mode of the networks.
         """
         mean, log_variance = self.posterior(target, training)
-        latents = mean + tf.exp(0.5 * log_variance) * noise
+        latents = reparametrised(mean, log_variance, noise)
         logits = self.logits(latents, training=training)
         log_likelihood = self.likelihood.log_probability(target, logits)
         return log_likelihood, kl_divergence(mean, log_variance)
@@ -246,14 +266,11 @@ class VAE(sampling.Generative):
 
     @tf.function(reduce_retracing=True, autograph=False)
     def _bound(self, images: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
-        target, noise = self._draws(images, key, tf.shape(images)[0])
+        target = self.likelihood.target(images, key)
+        shape = [tf.shape(images)[0], self.latent_dim]
+        noise = tf.random.stateless_normal(shape, key + [0, 1])
         log_likelihood, divergence = self.bound_parts(target, noise, training=False)
         return tf.reduce_sum(log_likelihood - divergence)
-
-    def _draws(self, images, key, count) -> tuple[tf.Tensor, tf.Tensor]:
-        target = self.likelihood.target(images, key)
-        noise = tf.random.stateless_normal([count, self.latent_dim], key + [0, 1])
-        return target, noise
 
     def log_likelihood(
         self, images: np.ndarray, samples: int = 5000, seed: int = 0
@@ -286,10 +303,8 @@ class VAE(sampling.Generative):
         key = tf.stack([key[0], (key[1] + 1) * 100_003 + key[2] + 1])
         noise = tf.random.stateless_normal([count, self.latent_dim], key)
         mean, log_variance = self.posterior(target)
-        latents = mean + tf.exp(0.5 * log_variance) * noise
+        latents = reparametrised(mean, log_variance, noise)
         log_p = self.likelihood.log_probability(
             target, self.logits(latents, training=False)
         )
-        # log p(z) - log q(z | x); the constants of both cancel.
-        ratio = tf.square(noise) - tf.square(latents) + log_variance
-        return log_p + 0.5 * tf.reduce_sum(ratio, axis=-1)
+        return log_p + log_importance(latents, noise, log_variance)

@@ -243,10 +243,14 @@ def settings(chosen_augment: str = "none"):
     )
 
 
-def whole_updates(steps: int) -> int:
-    """`steps` rounded up so that `--evaluations` of them are equally long."""
+def evaluations(steps: int) -> tuple[int, int]:
+    """How often a run of `steps` updates is evaluated, and the updates in between.
+
+    `--evaluations` times, fewer where there are not as many updates; their product is
+    `steps` rounded up.
+    """
     each = -(-steps // flags.EVALUATIONS.value)
-    return each * -(-steps // each)
+    return -(-steps // each), each
 
 
 def progress() -> int:

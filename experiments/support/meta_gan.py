@@ -74,7 +74,7 @@ class Study:
         keras.utils.set_random_seed(self.split.seed)
         source = self.settings.start_from
         if source is not None:
-            loaded = pretrained.load(source)
+            loaded = pretrained.load_gan(source)
             networks = loaded.averaged_generator, loaded.discriminator
             if not starts:
                 networks = map(keras.models.clone_model, networks)

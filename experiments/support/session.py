@@ -65,12 +65,12 @@ class Session:
     @property
     def epoch_steps(self) -> int:
         """Updates between two evaluations."""
-        return -(-self.steps // flags.EVALUATIONS.value)
+        return generation.evaluations(self.steps)[1]
 
     @property
     def epochs(self) -> int:
         """Evaluations of the run."""
-        return -(-self.steps // self.epoch_steps)
+        return generation.evaluations(self.steps)[0]
 
     @property
     def images_per_step(self) -> int:

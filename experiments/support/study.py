@@ -106,7 +106,7 @@ def train_cell(
         phases = [schedule.Phase("scratch", 1.0, lambda: None)]
     else:
         gan, _ = cross_domain.migrate(
-            pretrained.load(source), *networks, recipe=recipe, seed=cell.seed
+            pretrained.load_gan(source), *networks, recipe=recipe, seed=cell.seed
         )
         phases = recipes.by_name(recipe)(gan, depth, "adapt")
     folder.mkdir(parents=True, exist_ok=True)

@@ -61,7 +61,7 @@ def run(script: str, candidates: list[str]) -> None:
         name = max(gaps, key=lambda each: gaps[each].nearness)
         recipe = gaps[name].recipe if asked == "auto" else asked
         print(f"{name}: {gaps[name].advice()}")
-        source, about = pretrained.load(name), pretrained.describe(name)
+        source, about = pretrained.load_gan(name), pretrained.describe(name)
         gan, phases = _migrated(source, about, images, recipe, settings)
         description = {
             **about,
@@ -133,7 +133,7 @@ def _gap(name: str, images):
 
     from gan_transfer import data, domain_gap, pretrained
 
-    source = pretrained.load(name)
+    source = pretrained.load_gan(name)
     size, channels = images.size, images.channels
     shown = judging.pixels(source, _SAMPLES, seed=5)
     resized = shown.shape[1] != size

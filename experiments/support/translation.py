@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from experiments.support import domains, figures, flags, judging, run
+from experiments.support import domains, figures, flags, generation, judging, run
 from gan_transfer import writing
 
 _SHOWN = 12
@@ -33,12 +33,12 @@ class Session:
     @property
     def epoch_steps(self) -> int:
         """Updates between two evaluations."""
-        return -(-self.steps // flags.EVALUATIONS.value)
+        return generation.evaluations(self.steps)[1]
 
     @property
     def epochs(self) -> int:
         """Evaluations of the run."""
-        return -(-self.steps // self.epoch_steps)
+        return generation.evaluations(self.steps)[0]
 
     @property
     def title(self) -> str:

@@ -112,3 +112,25 @@ def test_reconstructing_with_a_gan_is_refused(command, data_dir, tmp_path):
     assert done.returncode == 2
     assert "mnist is no VAE, which alone has an encoder" in done.stderr
     assert not out.exists()
+
+
+def test_a_vae_can_be_exported_and_sampled_but_is_no_gan(command, trained, tmp_path):
+    words = (f"--source={trained}", f"--out_dir={tmp_path / 'out'}")
+    for script, more in (("export", ("--format=weights",)), ("sample", ("--count=4",))):
+        done = command(script, *words, *more)
+        assert done.returncode == 0, done.stderr
+    done = command("transfer_study", *words, "--dataset=glyphs", "--counts=20")
+    assert done.returncode == 2
+    assert f"{trained} is a VAE, and this needs a GAN" in done.stderr
+
+
+def test_another_likelihood_than_the_sources_is_refused(command, trained, tmp_path):
+    out = tmp_path / "out"
+    words = ("--likelihood=gaussian", "--dataset=glyphs", f"--out_dir={out}")
+    done = command("pretrain_vae", *SHORT, *words, f"--start_from={trained}")
+    assert done.returncode == 2
+    assert "was trained with another likelihood" in done.stderr
+    done = command("pretrain_vae", *SHORT, "--recipe=scale_shift", f"--out_dir={out}")
+    assert done.returncode == 1
+    assert "--recipe=scale_shift is for pretrained weights" in done.stderr
+    assert not out.exists()
