@@ -89,8 +89,14 @@ def main(argv):
             )
     if set(methods) & set(meta_stored.METHODS):
         meta_stored.donors(methods)
-    if flags.START_FROM.value is not None and model != "gan":
-        raise absl_flags.Error("--start_from is for --model=gan: leave it out")
+    useless, use = (flags.START_FROM, _WIDTH), "is for --model=gan"
+    if model == "gan":
+        useless, use = (_ADAPTING, _STORED), "is for the VAEs"
+    for holder in useless:
+        if holder.present:
+            raise absl_flags.Error(f"--{holder.name} {use}: leave it out")
+    if flags.START_FROM.value is not None and _WIDTH.present:
+        raise absl_flags.Error("--gan_width is fixed by --start_from: leave it out")
     budgets = {"shots": _numbers(_SHOTS, 10), "adaptation": _numbers(_ADAPTATION)}
     budgets["steps"] = flags.STEPS.value or _DEFAULT_STEPS
     with console.quiet_tensorflow():
@@ -157,7 +163,7 @@ def _with_database(study, methods: list[str], directory) -> dict:
         donors = meta_stored.donors(found)
         seed = study.split.seed
         folder = directory.path("database" if seed == 0 else f"database_seed{seed}")
-        missing = [n for n in learned if not (study.cell(n) / meta_vae.DONE).exists()]
+        missing = [name for name in learned if not study.is_done(name)]
         if missing:
             print(f"seed {seed}: meta-database", flush=True)
             meta_stored.fill(folder, study, donors, _STORED.value)

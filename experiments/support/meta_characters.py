@@ -4,8 +4,10 @@ import dataclasses
 import pathlib
 
 from experiments.support import restoration
+from gan_transfer import writing
 
 QUERY = 10  # held-out drawings of a character, and samples that stand against them
+_DONE = "test.npz"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -87,3 +89,49 @@ class Split:
 def updates(steps: float, images: int, per_update: int) -> int:
     """Updates that make as many gradients of an image as `steps` of `images` each."""
     return max(1, round(steps * images / per_update))
+
+
+class Study:
+    """The cells of one seed: a folder per method, what its test found in one file.
+
+    Attributes:
+        settings: what the cells have in common.
+        split: the characters of this seed.
+        folder: the run directory.
+    """
+
+    def __init__(self, settings, split: Split, folder: pathlib.Path):
+        self.settings, self.split, self.folder = settings, split, folder
+
+    def find(self, method: str) -> dict:
+        """Train and test a method, or go on with it; subclasses say how."""
+        raise NotImplementedError
+
+    def cell(self, method: str) -> pathlib.Path:
+        """Folder of a method's training and test."""
+        return self.folder / "cells" / f"{method}-seed{self.split.seed}"
+
+    def is_done(self, method: str) -> bool:
+        """Whether a method's test is stored."""
+        return (self.cell(method) / _DONE).exists()
+
+    def result(self, method: str) -> dict:
+        """What a method's test found, read or found now."""
+        import numpy as np
+
+        if self.is_done(method):
+            with np.load(self.cell(method) / _DONE) as stored:
+                return dict(stored)
+        print(f"seed {self.split.seed}: {method}", flush=True)
+        found = self.find(method)
+        self.store(method, found)
+        return found
+
+    def store(self, method: str, found: dict) -> None:
+        """Write what a method's test found."""
+        import numpy as np
+
+        path = self.cell(method) / _DONE
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with writing.partial(path) as temporary:
+            np.savez_compressed(temporary, **found)

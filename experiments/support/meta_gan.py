@@ -1,17 +1,14 @@
 """Meta-training and meta-test of a GAN on characters, cell by cell."""
 
 import dataclasses
-import pathlib
 
 from experiments.support import flags, meta_characters
-from gan_transfer import writing
 
 METHODS = ("scratch", "pretrain", "reptile")
 # Reptile: characters of a meta-update, inner steps, drawings of a batch, outer rate.
 TASKS, INNER_STEPS, BATCH, OUTER_RATE = 4, 10, 10, 0.5
 # Reptile starts from plain pretraining for the other half of the budget.
 WARM = "warm_up"
-DONE = "test.npz"
 _NOISE, _LATENT = 1000, 64
 
 
@@ -34,36 +31,17 @@ class Settings:
     adaptation: tuple[int, ...]
 
 
-class Study:
-    """The cells of one seed; the names are those of `meta_vae.Study`."""
+class Study(meta_characters.Study):
+    """The cells of one seed, of a GAN."""
 
-    def __init__(self, settings: Settings, split, folder: pathlib.Path):
-        self.settings, self.split, self.folder = settings, split, folder
-        self._learner = None
-
-    def cell(self, method: str) -> pathlib.Path:
-        """Folder of a method's training and test."""
-        return self.folder / "cells" / f"{method}-seed{self.split.seed}"
-
-    def result(self, method: str) -> dict:
-        """Train and test a method, or go on with it, or read what it found."""
-        import numpy as np
-
-        path = self.cell(method) / DONE
-        if path.exists():
-            with np.load(path) as stored:
-                return dict(stored)
-        print(f"seed {self.split.seed}: {method}", flush=True)
+    def find(self, method: str) -> dict:
+        """Train and test a method, or go on with it."""
         gan = self._gan(method != "scratch")
         if method == "reptile":
             self._train(WARM, gan)
         if method != "scratch":
             self._train(method, gan)
-        found = self._test(gan)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with writing.partial(path) as temporary:
-            np.savez_compressed(temporary, **found)
-        return found
+        return self._test(gan)
 
     def _gan(self, starts: bool):
         import keras

@@ -4,7 +4,6 @@ import dataclasses
 import pathlib
 
 from experiments.support import flags, meta_characters, meta_context
-from gan_transfer import writing
 
 # Method -> share of the budget, whether it meta-learns by Reptile, inner steps, support
 # and query examples. MAML and Reptile start from WARM, plain pretraining for the other
@@ -23,7 +22,6 @@ INNER_RATE, INNER_BATCH = 3e-4, 10
 # The adaptation's rates; validation characters choose one per method and steps.
 RATES = (3e-5, 1e-4, 3e-4, 1e-3)
 _CHOSEN_WITH = 5  # examples
-DONE = "test.npz"
 
 
 def images_per_update(method: str) -> int:
@@ -68,8 +66,8 @@ def _outer(reptile: bool, steps: int):
     return keras.optimizers.Adam(rate)
 
 
-class Study:
-    """The cells of one seed.
+class Study(meta_characters.Study):
+    """The cells of one seed, of a VAE.
 
     Attributes:
         rates: method -> rate of each number of steps above 0.
@@ -81,7 +79,7 @@ class Study:
         from gan_transfer import few_shot_vae
         from gan_transfer.networks import meta
 
-        self.settings, self.split, self.folder = settings, split, folder
+        super().__init__(settings, split, folder)
         side, _, channels = split.test[0].pixels.shape[1:]
         self._build = lambda **context: meta.NETWORKS[settings.model](
             side, channels, **context
@@ -93,39 +91,18 @@ class Study:
         self.adapter = few_shot_vae.Adapter(network, adapting=settings.adapting)
         self.starts, self.rates = {}, {}
 
-    def cell(self, method: str) -> pathlib.Path:
-        """Folder of a method's training and test."""
-        return self.folder / "cells" / f"{method}-seed{self.split.seed}"
-
-    def result(self, method: str) -> dict:
-        """Train and test a method, or go on with it, or read what it found."""
+    def find(self, method: str) -> dict:
+        """Train and test a method, or go on with it."""
         import numpy as np
 
-        path = self.cell(method) / DONE
-        if path.exists():
-            with np.load(path) as stored:
-                return dict(stored)
-        print(f"seed {self.split.seed}: {method}", flush=True)
         if method == "context":
-            found = meta_context.test(self, self.trained("context").network)
-        elif method == "descriptor":
-            found = meta_context.zero_shot(self, self.trained("context").network)
-        else:
-            rates = self.chosen_rates(method)
-            start = self.start(method)
-            found = self.test(self.split.test, lambda task, shots: start, rates)
-            found["rates"] = np.array(rates)
-        self.store(method, found)
-        return found
-
-    def store(self, method: str, found: dict) -> None:
-        """Write what a method's test found."""
-        import numpy as np
-
-        path = self.cell(method) / DONE
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with writing.partial(path) as temporary:
-            np.savez_compressed(temporary, **found)
+            return meta_context.test(self, self.trained("context").network)
+        if method == "descriptor":
+            return meta_context.zero_shot(self, self.trained("context").network)
+        rates = self.chosen_rates(method)
+        start = self.start(method)
+        found = self.test(self.split.test, lambda task, shots: start, rates)
+        return found | {"rates": np.array(rates)}
 
     def start(self, method: str) -> list:
         """The weights a method starts from, meta-trained where they are not yet."""

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from absl.testing import flagsaver
 
 from experiments.support import meta_characters, meta_gan, meta_stored, meta_vae
 from gan_transfer import (
@@ -18,6 +19,7 @@ from gan_transfer import (
     meta_database,
     meta_learning,
     metrics,
+    schedule,
 )
 from gan_transfer.networks import meta
 
@@ -28,10 +30,11 @@ FLAGFILES = sorted((ROOT / "experiments" / "flags").glob("*/*.flags"))
 TINY = {
     "meta_generate": (
         *("--steps=4", "--batch_size=8", "--evaluations=2", "--seeds=1"),
-        *("--test_characters=2", "--validation_characters=1", "--stored=3"),
-        *("--shots=5", "--adaptation=1,2", "--noverbose", "--gan_width=4"),
+        *("--test_characters=2", "--validation_characters=1", "--noverbose"),
+        *("--shots=5", "--adaptation=1,2"),
     )
 }
+TINY_GAN, TINY_VAE = ("--gan_width=4",), ("--stored=3",)
 MINE = [path for path in FLAGFILES if path.parent.name in TINY]
 (FLAGFILE,) = (f"--flagfile={path}" for path in MINE if path.stem == "omniglot")
 PARTS = ("bound", "weighted", "kcd", "pca_kernel")
@@ -75,7 +78,9 @@ def finished(command, characters, tmp_path_factory):
 
 def start(command, characters, folder, *arguments):
     places = f"--data_dir={characters.parent}", f"--out_dir={folder}"
-    return command("meta_generate", *arguments, *TINY["meta_generate"], *places)
+    gan = any("gan" in each for each in arguments)
+    words = *TINY["meta_generate"], *(TINY_GAN if gan else TINY_VAE)
+    return command("meta_generate", *arguments, *words, *places)
 
 
 def rows_of(folder):
@@ -247,6 +252,28 @@ def test_equal_compute_counts_gradients_of_images():
     assert meta_vae.images_per_update("context") == 4 * 2 * 19
 
 
+def test_all_methods_take_as_many_gradients_of_images(
+    characters, monkeypatch, tmp_path
+):
+    spent = {}
+
+    def count(learner, phases, compile_phase, batches, directory, **kwargs):
+        updates = kwargs["epochs"] * kwargs["epoch_steps"]
+        method = directory.name.removesuffix("-seed0")
+        spent[method] = updates * kwargs["images_per_step"]
+
+    monkeypatch.setattr(schedule, "train", count)
+    settings = meta_vae.Settings("vae_dense", 4000, (0, 5), (0, 1), (".*",))
+    with flagsaver.flagsaver(batch_size=64, evaluations=4):
+        study = meta_vae.Study(settings, split_of(characters), tmp_path)
+        for method in ("pretrain", "maml", "reptile", "context"):
+            study.trained(method)
+    assert spent["pretrain"] == 4000 * 64
+    assert spent["warm_up"] + spent["maml"] == spent["pretrain"]
+    assert spent["warm_up"] + spent["reptile"] == spent["pretrain"]
+    assert spent["context"] == pytest.approx(spent["pretrain"], rel=0.01)
+
+
 def test_every_script_has_flagfiles():
     assert TINY.keys() <= {path.parent.name for path in FLAGFILES}
 
@@ -257,6 +284,8 @@ def test_every_script_has_flagfiles():
         ("--methods=magic", ["--methods=magic", "context"], 1),
         ("--model=gan --methods=maml", ["--methods=maml", "reptile"], 1),
         ("--start_from=mnist", ["--start_from is for --model=gan"], 1),
+        ("--model=gan --stored=4", ["--stored is for the VAEs"], 1),
+        ("--gan_width=4", ["--gan_width is for --model=gan"], 1),
         ("--shots=5,1", ["--shots=5,1", "rising numbers", "10"], 2),
         ("--adaptation=x", ["--adaptation=x", "rising numbers"], 2),
         ("--test_characters=500", ["cannot hold out 500"], 2),
