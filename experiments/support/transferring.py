@@ -139,7 +139,8 @@ def _gap(name: str, images):
     resized = shown.shape[1] != size
     shown = data.to_format(shown, size, channels, name)
     # Components of both sets: the target's own would not see what the source has more.
-    both = np.concatenate([shown[: _SAMPLES // 2], images.train[:_SAMPLES]])
+    order = np.random.default_rng(0).permutation(len(images.train))[:_SAMPLES]
+    both = np.concatenate([shown[: _SAMPLES // 2], images.train[order]])
     gap = domain_gap.measure(
         shown, images.train, judging.extractors(both), resized=resized
     )
