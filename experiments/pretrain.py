@@ -28,7 +28,7 @@ _TRAINING = absl_flags.DEFINE_enum(
 _DENSITY = absl_flags.DEFINE_float(
     "density", 0.3, "share of weights that the sparse strategies keep", 0.01, 0.99
 )
-flags.adopt(*generation.TRAINING_FLAGS, *generation.NETWORK_FLAGS)
+flags.adopt(*generation.TRAINING_FLAGS, *generation.NETWORK_FLAGS, generation.WITHOUT)
 
 _DEFAULT_STEPS = 4000
 

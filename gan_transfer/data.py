@@ -10,7 +10,7 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from gan_transfer import errors, images, sources
+from gan_transfer import errors, images, sources, subsets
 
 _HELD_OUT_AS_TEST = 0.1
 
@@ -52,6 +52,7 @@ def load(
     data_dir: str | os.PathLike | None = None,
     size: int | None = None,
     channels: int | None = None,
+    without: str | os.PathLike | None = None,
     limit: int | None = None,
     seed: int = 0,
     fallback: str | None = None,
@@ -74,6 +75,8 @@ def load(
       size: pixels per side; images are cropped and resampled by `images.fit_square`.
         None keeps the size of arrays; for folders see `images.read_folder`.
       channels: 1 or 3; None keeps what there is, without alpha.
+      without: a set whose images, as they are stored, are left out of both parts. A
+        source that has seen its target says nothing about transfer.
       limit: use only that many training images: a seeded choice in which the counts of
         the classes differ by at most one, as long as no class runs out.
       seed: of the held-out part and of `limit`.
@@ -95,11 +98,21 @@ def load(
         test, test_labels = arrays["x_test"], arrays.get("y_test")
     else:
         count = max(1, round(_HELD_OUT_AS_TEST * len(train)))
-        train, train_labels, test, test_labels = hold_out(
+        train, train_labels, test, test_labels = subsets.hold_out(
             train, train_labels, count, seed
         )
+    if without is not None:
+        others = load(without, data_dir=data_dir)
+        left_out, before = (others.train, others.test), len(train) + len(test)
+        train, train_labels = subsets.without(train, train_labels, left_out)
+        test, test_labels = subsets.without(test, test_labels, left_out)
+        if len(train) + len(test) == before:
+            raise errors.InputError(
+                f"no image of {others.name} is in {name}: nothing to leave out"
+            )
+        name = f"{name}-without-{others.name}"
     if limit is not None:
-        train, train_labels = _limited(train, train_labels, limit, seed, name)
+        train, train_labels = subsets.limited(train, train_labels, limit, seed, name)
     train = to_format(train, size, channels, name)
     test = to_format(test, size, channels, name)
     if train.shape[1:] != test.shape[1:]:
@@ -138,42 +151,6 @@ def to_format(
     if size is None or height == width == size:
         return pixels
     return np.stack([images.fit_square(image, size) for image in pixels])
-
-
-def hold_out(
-    images: np.ndarray, labels: np.ndarray | None, count: int, seed: int
-) -> tuple[np.ndarray, np.ndarray | None, np.ndarray, np.ndarray | None]:
-    """Splits off a validation part, seeded and disjoint (document A 3.2).
-
-    With labels the part has the classes in the proportions of the whole. Both parts
-    keep the order of the images.
-
-    Args:
-      images: `[N, ...]`.
-      labels: integers `[N]`, or None.
-      count: images to hold out, 1 to N - 1.
-      seed: same seed, same split.
-
-    Returns:
-      The remaining images and labels, then the held-out images and labels.
-
-    Raises:
-      errors.InputError: `count` leaves one of the parts empty.
-    """
-    if not 1 <= count < len(images):
-        raise errors.InputError(
-            f"cannot hold out {count} of {len(images)} images; "
-            "at least one must be on either side, so use more images"
-        )
-    order = np.random.default_rng(seed).permutation(len(images))
-    if labels is not None:
-        # Evenly spaced positions per class: any prefix has the proportions.
-        rank, total = _rank_in_class(labels[order])
-        order = order[np.argsort((rank + 0.5) / total, kind="stable")]
-    held, kept = np.sort(order[:count]), np.sort(order[count:])
-    if labels is None:
-        return images[kept], None, images[held], None
-    return images[kept], labels[kept], images[held], labels[held]
 
 
 def to_float(pixels: np.ndarray) -> np.ndarray:
@@ -278,26 +255,3 @@ def batches(
     stream = tf.data.Dataset.counter(epoch).flat_map(order).skip(position)
     stream = stream.batch(batch_size, drop_remainder=True).map(gather)
     return stream.prefetch(tf.data.AUTOTUNE).with_options(options)
-
-
-def _limited(train, labels, limit: int, seed: int, name: str):
-    if not 1 <= limit <= len(train):
-        raise errors.InputError(
-            f"limit is {limit}, but {name} has {len(train)} training images; "
-            f"use 1 to {len(train)}"
-        )
-    order = np.random.default_rng(seed).permutation(len(train))
-    if labels is not None:
-        rank, _ = _rank_in_class(labels[order])
-        order = order[np.argsort(rank, kind="stable")]
-    kept = np.sort(order[:limit])
-    return train[kept], None if labels is None else labels[kept]
-
-
-def _rank_in_class(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns each item's position within its class, and the size of that class."""
-    rank, total = np.empty(len(labels), int), np.empty(len(labels), int)
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        rank[members], total[members] = np.arange(len(members)), len(members)
-    return rank, total

@@ -106,9 +106,9 @@ def _two_sets(images) -> tuple[Domain, Domain]:
 
 
 def _halves(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    from gan_transfer import data
+    from gan_transfer import subsets
 
-    first, _, second, _ = data.hold_out(
+    first, _, second, _ = subsets.hold_out(
         images, None, len(images) // 2, flags.SEED.value
     )
     return first, second

@@ -19,6 +19,12 @@ SOURCE = absl_flags.DEFINE_string(
     "mnist",
     "pretrained model: a shipped name, a .gan.npz file or a run directory",
 )
+WITHOUT = absl_flags.DEFINE_string(
+    "without",
+    None,
+    "set whose images are left out of --dataset, so that it can become the "
+    "target of a transfer; default: none",
+)
 DEPTH = absl_flags.DEFINE_integer(
     "depth", 1, "stages that the freezing recipes freeze", lower_bound=0
 )
@@ -181,6 +187,7 @@ def load_images(size: int | None, channels: int | None):
         data_dir=flags.DATA_DIR.value,
         size=size,
         channels=channels,
+        without=WITHOUT.value,
         limit=flags.LIMIT.value,
         seed=flags.SEED.value,
         fallback=flags.FALLBACK_DATASET.value,

@@ -259,13 +259,13 @@ def parts(images) -> tuple:
 
     The validation part is None below 1,000 training images.
     """
-    from gan_transfer import data
+    from gan_transfer import subsets
 
     train, labels = images.train, images.train_labels
     if len(train) < _SELECT_FROM:
         return train, labels, None
     held_out = min(5000, len(train) // 10)
-    return data.hold_out(train, labels, held_out, seed=0)[:3]
+    return subsets.hold_out(train, labels, held_out, seed=0)[:3]
 
 
 def _series(rows: list[dict], name: str) -> tuple:

@@ -142,12 +142,12 @@ def _split(images, cell: Cell):
     """
     import numpy as np
 
-    from gan_transfer import data
+    from gan_transfer import subsets
 
     train, labels, reference = images.train, images.train_labels, images.test
     if len(reference) < _REFERENCE:
         train, labels = np.concatenate([train, reference]), None
-    rest, _, chosen, _ = data.hold_out(train, labels, cell.count, cell.seed)
+    rest, _, chosen, _ = subsets.hold_out(train, labels, cell.count, cell.seed)
     return chosen, rest if len(reference) < _REFERENCE else reference
 
 

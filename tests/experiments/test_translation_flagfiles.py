@@ -142,9 +142,9 @@ def test_numbers_are_what_the_summary_says(trained):
     generator = np.random.default_rng(0)
     generator.integers(0, 256, (60, 28, 28, 1), np.uint8)
     test = generator.integers(0, 256, (20, 28, 28, 1), np.uint8)
-    from gan_transfer import data
+    from gan_transfer import data, subsets
 
-    first, _, second, _ = data.hold_out(test, None, 10, 0)
+    first, _, second, _ = subsets.hold_out(test, None, 10, 0)
     expected = np.abs(2 * np.float64(first) - 255).mean() / 255
     assert scores["forward_identity_l1"] == pytest.approx(expected)
     gan = trained_translators.load(trained)

@@ -149,31 +149,27 @@ def test_folder_of_classes(tmp_path):
     assert numbers(loaded.train) == [100] * 9 + [200] * 9
 
 
-def test_hold_out_is_disjoint_seeded_and_in_order():
-    pixels = numbered(60)
-    train, _, held, _ = data.hold_out(pixels, None, 17, 5)
-    assert len(held) == 17
-    assert sorted(numbers(train) + numbers(held)) == list(range(60))
-    assert numbers(held) == sorted(numbers(held))
-    assert numbers(data.hold_out(pixels, None, 17, 5)[2]) == numbers(held)
-    assert numbers(data.hold_out(pixels, None, 17, 6)[2]) != numbers(held)
-
-
-@pytest.mark.parametrize(
-    ("count", "expected"), [(6, [3, 2, 1]), (12, [6, 4, 2]), (59, [29, 20, 10])]
-)
-def test_hold_out_keeps_the_proportions_of_the_classes(count, expected):
-    train, kept, held, labels = data.hold_out(numbered(60), LABELS, count, 0)
-    counts = np.bincount(labels, minlength=3)
-    assert np.abs(counts - expected).max() <= (count == 59)
-    np.testing.assert_array_equal(labels, LABELS[numbers(held)])
-    np.testing.assert_array_equal(kept, LABELS[numbers(train)])
-
-
-@pytest.mark.parametrize("count", [-1, 0, 60, 61])
-def test_hold_out_refuses_empty_parts(count):
-    message = refusal(data.hold_out, numbered(60), None, count, 0)
-    assert f"cannot hold out {count} of 60" in message
+def test_images_of_another_set_are_left_out_of_both_parts(tmp_path):
+    path = npz(
+        tmp_path,
+        x_train=numbered(60),
+        y_train=LABELS,
+        x_test=numbered(9) + 90,
+        y_test=np.zeros(9, np.int32),
+    )
+    other = npz(tmp_path, "other", x_train=numbered(9) + 3, x_test=numbered(1) + 95)
+    loaded = data.load(path, without=other, limit=30)
+    whole = data.load(path, without=other)
+    left = [i for i in range(60) if not 3 <= i < 12]
+    assert loaded.name == "set.npz-without-other.npz"
+    assert numbers(whole.train) == left and len(loaded.train) == 30
+    assert numbers(whole.test) == [90, 91, 92, 93, 94, 96, 97, 98]
+    np.testing.assert_array_equal(whole.train_labels, LABELS[left])
+    strange = npz(
+        tmp_path, "strange", x_train=numbered(3) + 70, x_test=numbered(1) + 99
+    )
+    message = refusal(data.load, path, without=strange)
+    assert "no image of strange.npz is in set.npz" in message
 
 
 def test_range_conversion_is_exact_and_inverts():
