@@ -26,7 +26,6 @@ from experiments.support import (
     meta_vae,
     run,
 )
-from gan_transfer import errors
 
 MODELS = ("vae_dense", "vae_conv", "gan")
 _CHARACTERS = absl_flags.DEFINE_string(
@@ -43,12 +42,6 @@ _VALIDATION = absl_flags.DEFINE_integer(
 _STORED = absl_flags.DEFINE_integer(
     "stored", 16, "training characters in the meta-database, at least 3", lower_bound=3
 )
-_SHOTS = absl_flags.DEFINE_list(
-    "shots", ["1", "5", "10"], "numbers of examples, 1 to 10"
-)
-_ADAPTATION = absl_flags.DEFINE_list(
-    "adaptation", ["1", "5", "10", "50"], "numbers of steps, 1 or more"
-)
 _ADAPTING = absl_flags.DEFINE_list(
     "adapting",
     [".*"],
@@ -60,6 +53,8 @@ flags.adopt(
     flags.MODEL,
     flags.START_FROM,
     flags.METHODS,
+    flags.SHOTS,
+    flags.ADAPTATION,
     flags.SEEDS,
     flags.STEPS,
     flags.BATCH_SIZE,
@@ -97,7 +92,10 @@ def main(argv):
             raise absl_flags.Error(f"--{holder.name} {use}: leave it out")
     if flags.START_FROM.value is not None and _WIDTH.present:
         raise absl_flags.Error("--gan_width is fixed by --start_from: leave it out")
-    budgets = {"shots": _numbers(_SHOTS, 10), "adaptation": _numbers(_ADAPTATION)}
+    budgets = {
+        "shots": flags.rising(flags.SHOTS, 10),
+        "adaptation": flags.rising(flags.ADAPTATION),
+    }
     budgets["steps"] = flags.STEPS.value or _DEFAULT_STEPS
     with console.quiet_tensorflow():
         from gan_transfer import pretrained
@@ -174,26 +172,6 @@ def _with_database(study, methods: list[str], directory) -> dict:
                 study.store(name, meta_stored.predicted(folder, study, found))
         found |= {name: study.result(name) for name in learned}
     return found
-
-
-def _numbers(holder, most: int | None = None) -> tuple[int, ...]:
-    """0 and the rising numbers of a list flag."""
-    try:
-        numbers = [int(each) for each in holder.value]
-    except ValueError:
-        numbers = []
-    if (
-        not numbers
-        or numbers != sorted(set(numbers))
-        or numbers[0] < 1
-        or (most is not None and numbers[-1] > most)
-    ):
-        limit = "" if most is None else f" up to {most}"
-        raise errors.InputError(
-            f"--{holder.name}={','.join(holder.value)}: give rising numbers from 1 on"
-            f"{limit}, separated by commas"
-        )
-    return 0, *numbers
 
 
 if __name__ == "__main__":

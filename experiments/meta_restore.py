@@ -52,12 +52,6 @@ _SECOND_ORDER = absl_flags.DEFINE_boolean(
     False,
     "MAML with second derivatives, for fewer updates of the same cost",
 )
-_TASKS = absl_flags.DEFINE_integer(
-    "tasks", 240, "damages to meta-train on", lower_bound=4
-)
-_TEST_TASKS = absl_flags.DEFINE_integer(
-    "test_tasks", 52, "unseen tasks of either part", lower_bound=4
-)
 _STORED = absl_flags.DEFINE_integer(
     "stored_tasks", 32, "tasks of the meta-database", lower_bound=4
 )
@@ -67,6 +61,8 @@ _VALIDATION = absl_flags.DEFINE_integer(
 flags.adopt(
     restoration.PHOTOGRAPHS,
     flags.MODEL,
+    flags.TASKS,
+    flags.TEST_TASKS,
     flags.SEEDS,
     flags.STEPS,
     flags.EVALUATIONS,
@@ -125,12 +121,12 @@ def _pictures(names: list[str], number: int) -> list:
 def _tasks(model: str, train: list, test: list) -> dict:
     """Tasks of every part; validation and stored ones are new damages as trained."""
     wanted = {
-        "train": (train, "train", _TASKS.value, 0),
+        "train": (train, "train", flags.TASKS.value, 0),
         "validation": (train, "train", _VALIDATION.value, 1),
         "stored": (train, "train", _STORED.value, 2),
     }
     for part in meta_restoration_study.PARTS:
-        wanted[part] = (test, part, _TEST_TASKS.value, 0)
+        wanted[part] = (test, part, flags.TEST_TASKS.value, 0)
     return {
         name: meta_restoration.draw(pictures, part, count, seed, model)
         for name, (pictures, part, count, seed) in wanted.items()

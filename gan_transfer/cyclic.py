@@ -101,6 +101,15 @@ class CycleGAN(training.Procedure):
         """Both generators and both discriminators."""
         return {name: getattr(self, name) for name in NETWORKS[:4]}
 
+    @property
+    def result(self) -> keras.Model:
+        """`averaged_forward`: the way from domain A to domain B."""
+        return self.averaged_forward
+
+    def forget(self) -> None:
+        """Empties the pools: their images belong to the domains trained on so far."""
+        self.pooled.assign(0)
+
     def compile(
         self,
         generator_optimizer: keras.optimizers.Optimizer,

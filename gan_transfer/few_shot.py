@@ -28,9 +28,10 @@ class ReptileProcedure(training.Procedure):
 
     A meta-update starts every task at the same weights with fresh optimizers, trains it
     by the procedure's own steps, and moves the start towards the mean of where they
-    end. Batch-norm statistics and averaged weights move like weights; the procedure's
-    counter and augmentation probability simply go on. `fit` takes batches of tasks:
-    what the procedure's `train_step` takes, `[tasks, batches, ...]`.
+    end. What the procedure keeps of other tasks' data is forgotten. Batch-norm
+    statistics and averaged weights move like weights; the procedure's counter and
+    augmentation probability simply go on. `fit` takes batches of tasks: what the
+    procedure's `train_step` takes, `[tasks, batches, ...]`.
 
     Compile the procedure with `averaging=0`: a moving average does not follow within a
     few steps. One device only.
@@ -46,7 +47,7 @@ class ReptileProcedure(training.Procedure):
 
     # Both lists are computed: Keras files variables of a list as weights of the model.
     def _moving(self) -> list:
-        kept = [*self.networks().values(), self.result]
+        kept = [each for each in self.procedure.layers if isinstance(each, keras.Model)]
         weights = [weight for network in kept for weight in network.weights]
         return list({id(weight): weight for weight in weights}.values())
 
@@ -129,6 +130,7 @@ class ReptileProcedure(training.Procedure):
     def _train_task(self, batches, steps) -> None:
         """Ordinary training steps with fresh optimizers."""
         _assign(self._optimizer_state(), self._fresh)
+        self.procedure.forget()
         count = tf.shape(tf.nest.flatten(batches)[0])[0]
 
         def body(number):

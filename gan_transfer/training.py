@@ -64,6 +64,12 @@ class Procedure(keras.Model):
         """The network that a run is for, whose best state is kept; subclasses say."""
         raise NotImplementedError
 
+    def forget(self) -> None:
+        """Drop what is kept of the data seen so far, for other data (document D 3.1).
+
+        There is nothing, unless a subclass says so.
+        """
+
     def move_average(
         self, network: keras.Model, averaged: keras.Model, averaging: float
     ) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 from absl import flags as absl_flags
 
+from gan_transfer import errors
+
 DATASET = absl_flags.DEFINE_string(
     "dataset",
     "mnist",
@@ -125,6 +127,18 @@ METHODS = absl_flags.DEFINE_list(
     "rows of a study's or benchmark's table, separated by commas; default: all",
 )
 SEEDS = absl_flags.DEFINE_integer("seeds", 3, "repetitions, with seeds 0, 1, ...", 1)
+TASKS = absl_flags.DEFINE_integer("tasks", 240, "tasks to meta-train on", lower_bound=4)
+TEST_TASKS = absl_flags.DEFINE_integer(
+    "test_tasks", 52, "unseen tasks to test on, of every part", lower_bound=4
+)
+SHOTS = absl_flags.DEFINE_list(
+    "shots", ["1", "5", "10"], "numbers of examples of an unseen task, 1 to 10"
+)
+ADAPTATION = absl_flags.DEFINE_list(
+    "adaptation",
+    ["1", "5", "10", "50"],
+    "numbers of steps on an unseen task, 1 or more",
+)
 SCALE = absl_flags.DEFINE_float(
     "scale",
     1.0,
@@ -174,6 +188,34 @@ def one_of(holder: absl_flags.FlagHolder, values: Sequence[str]) -> str:
 def given(holder: absl_flags.FlagHolder, default: list[str]) -> list[str]:
     """Returns the value of `COUNTS` or `METHODS`, or the script's default."""
     return default if holder.value is None else holder.value
+
+
+def rising(holder: absl_flags.FlagHolder, most: int | None = None) -> tuple[int, ...]:
+    """Returns 0 and the numbers of `SHOTS` or `ADAPTATION`.
+
+    Args:
+        holder: the flag.
+        most: the largest number it may have.
+
+    Raises:
+        errors.InputError: no numbers, or they do not rise from 1 on.
+    """
+    try:
+        numbers = [int(each) for each in holder.value]
+    except ValueError:
+        numbers = []
+    if (
+        not numbers
+        or numbers != sorted(set(numbers))
+        or numbers[0] < 1
+        or (most is not None and numbers[-1] > most)
+    ):
+        limit = "" if most is None else f" up to {most}"
+        raise errors.InputError(
+            f"--{holder.name}={','.join(holder.value)}: give rising numbers from 1 on"
+            f"{limit}, separated by commas"
+        )
+    return 0, *numbers
 
 
 def settle(arguments: Sequence[str]) -> None:

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gan_transfer import adversarial, callbacks, errors, few_shot
-from gan_transfer.networks import convolutional, fully_connected
+from gan_transfer import adversarial, callbacks, cyclic, errors, few_shot
+from gan_transfer.networks import convolutional, fully_connected, translation
 
 SHAPE, BATCH, STEPS, RATE = (4, 6, 1), 3, 2, 0.25
 
@@ -96,6 +96,47 @@ def test_start_moves_towards_the_mean_of_the_tasks_batch_norm_included():
     assert_equal(weights(gan.generator), weights(gan.averaged_generator))
     assert int(learner.updates) == 1
     assert int(gan.updates) == 2 * STEPS
+
+
+def make_cyclegan():
+    keras.utils.set_random_seed(0)
+    networks = [
+        *(translation.translator(1, width=2, blocks=0) for _ in range(2)),
+        *(translation.patch_discriminator(1, width=2, depth=1) for _ in range(2)),
+    ]
+    gan = cyclic.CycleGAN(*networks, image_shape=(8, 8, 1), seed=5)
+    compile_gan(gan)
+    return gan
+
+
+def test_both_ways_of_a_cyclegan_move_and_every_task_starts_with_empty_pools():
+    learner, twin = few_shot.ReptileProcedure(make_cyclegan()), make_cyclegan()
+    learner.compile(RATE, STEPS)
+    data = tuple(tasks(seed, shape=(8, 8, 1)) for seed in range(2))
+    start = {name: weights(getattr(twin, name)) for name in cyclic.NETWORKS}
+    ends = []
+    for number in range(2):
+        for name in cyclic.NETWORKS:
+            getattr(twin, name).set_weights(start[name])
+        compile_gan(twin)
+        twin.pooled.assign(0)
+        for step in range(STEPS):
+            twin.train_step(tuple(x[number, step] for x in data))
+        ends.append({name: weights(getattr(twin, name)) for name in cyclic.NETWORKS})
+    learner.procedure.pooled.assign(50)
+    learner.train_step(data)
+    for name in cyclic.NETWORKS:
+        means = [
+            np.mean(each, axis=0) for each in zip(*(e[name] for e in ends), strict=True)
+        ]
+        expected = few_shot.reptile_outer(start[name], means, RATE)
+        found = weights(getattr(learner.procedure, name))
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-5)
+    assert int(learner.procedure.pooled) == STEPS * BATCH
+    adapted = learner.adapt(tuple(x[0] for x in data), 2)
+    assert adapted.name == learner.procedure.averaged_forward.name
+    assert int(learner.procedure.pooled) == STEPS * BATCH
 
 
 def test_optimizers_are_fresh_for_every_task_and_afterwards():

@@ -1,0 +1,275 @@
+"""Meta-training and meta-test of a CycleGAN on redrawn drawings, cell by cell."""
+
+import dataclasses
+import functools
+import pathlib
+
+import numpy as np
+
+from experiments.support import flags, meta_characters, meta_study
+from gan_transfer import writing
+
+TRAINED = ("pretrain", "reptile")
+METHODS = ("scratch", *TRAINED)
+# Rows without training: the drawing as it is; the median of the given examples of B.
+CONTROLS = ("untranslated", "median")
+PART = "error"
+QUERY = 10  # held-out drawings of a task
+# Reptile: tasks of a meta-update, inner steps, images of a batch, outer rate.
+TASKS, INNER_STEPS, BATCH, OUTER_RATE = 4, 10, 10, 0.5
+# Reptile starts from plain pretraining for the other half of the budget.
+_WARM = "warm_up"
+_RATE = 1e-3
+_BLOCKS = 2  # residual blocks of a translator
+_SHOWN, _EACH = 3, 2  # tasks of the picture, drawings of each
+_UNIT = "mean absolute error to the true translation, pixels in [0, 1]"
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What the cells have in common.
+
+    Attributes:
+        width: filters of the finest convolutions of all four networks.
+        steps: updates of plain pretraining.
+        shots: numbers of examples of either domain.
+        adaptation: numbers of steps, 0 first.
+    """
+
+    width: int
+    steps: int
+    shots: tuple[int, ...]
+    adaptation: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Study:
+    """One seed: its tasks, its trainings, its cells (document D 3.1).
+
+    Attributes:
+        directory: the run directory.
+        settings: of the study.
+        train: tasks to learn from.
+        test: tasks of other strokes and hues, on other drawings.
+        seed: of the networks and the training.
+    """
+
+    directory: object
+    settings: Settings
+    train: list
+    test: list
+    seed: int
+
+    def cells(self) -> list[dict]:
+        """Every cell, trained and measured where it is missing."""
+        found = []
+        for shots in self.settings.shots:
+            for method in CONTROLS + METHODS:
+                cell = meta_study.Cell(self.seed, PART, method, shots)
+                if not cell.path(self.directory).exists():
+                    print(f"seed {self.seed}: {method}, {shots} examples", flush=True)
+                found.append(
+                    meta_study.measured(
+                        self.directory,
+                        cell,
+                        functools.partial(self._measure, method, shots),
+                    )
+                )
+        return found
+
+    def _measure(self, method: str, shots: int) -> dict:
+        """Mean absolute errors in [0, 1] of the tasks, by number of steps."""
+        if method in CONTROLS:
+            return {"values": {0: [self._control(method, t, shots) for t in self.test]}}
+        values = {
+            steps: [
+                _error(self.translated(method, task, shots, steps), self.truth(task))
+                for task in self.test
+            ]
+            for steps in self.settings.adaptation
+        }
+        return {"values": values}
+
+    def _control(self, method: str, task, shots: int) -> float:
+        (_, given), (drawings, _) = self.divided(task, shots)
+        if method == "median":
+            drawings = np.median(given, axis=0)
+        return _error(drawings, self.truth(task))
+
+    def divided(self, task, shots: int = 1):
+        """Support `(a, b)` and query `(a, b)` of a task, b no partners of a."""
+        from gan_transfer import tasks
+
+        return tasks.split(task, shots, QUERY, self.seed)
+
+    def truth(self, task):
+        """What the query drawings of a task should become, float32 `[10, H, W, 3]`."""
+        _, (drawings, _) = self.divided(task)
+        return task.mapping(drawings)
+
+    def translated(self, method: str, task, shots: int, steps: int):
+        """The query drawings of a task as a method translates them, `[10, H, W, 3]`."""
+        support, query = self.divided(task, shots)
+        # Batches of one size: no other number of examples traces anew.
+        batches = tuple(x[np.arange(BATCH) % shots][None] for x in support)
+        network = self._learner(method).adapt(batches, steps)
+        return network(query[0], training=False).numpy()
+
+    @functools.cache  # noqa: B019 - lives as long as the study
+    def _learner(self, method: str):
+        """What adapts: trained, or trained on where it was stopped."""
+        from gan_transfer import few_shot
+
+        gan = self._gan()
+        if method == "reptile":
+            self._train(_WARM, gan)
+        if method in TRAINED:
+            self._train(method, gan)
+        learner = few_shot.ReptileProcedure(gan)
+        _compile(gan)
+        learner.compile(OUTER_RATE, INNER_STEPS)
+        return learner
+
+    def _gan(self):
+        import keras
+
+        from gan_transfer import cyclic
+        from gan_transfer.networks import translation
+
+        keras.utils.set_random_seed(self.seed)
+        sizes = {"width": self.settings.width}
+        shape = self.divided(self.test[0])[0][0].shape[1:]
+        networks = [
+            *(
+                translation.translator(3, blocks=_BLOCKS, name=name, **sizes)
+                for name in cyclic.NETWORKS[:2]
+            ),
+            *(translation.patch_discriminator(3, **sizes) for _ in range(2)),
+        ]
+        gan = cyclic.CycleGAN(*networks, image_shape=shape, seed=self.seed)
+        _compile(gan)
+        return gan
+
+    def _train(self, method: str, gan) -> None:
+        from gan_transfer import few_shot, schedule
+
+        model, per_update = gan, flags.BATCH_SIZE.value
+        if method == "reptile":
+            model = few_shot.ReptileProcedure(gan)
+            per_update = TASKS * INNER_STEPS * BATCH
+        share, epochs = 1.0 if method == "pretrain" else 0.5, flags.EVALUATIONS.value
+        steps = meta_characters.updates(
+            share * self.settings.steps, flags.BATCH_SIZE.value, per_update
+        )
+
+        def compile_phase(phase):
+            _compile(gan)
+            if method == "reptile":
+                model.compile(OUTER_RATE, INNER_STEPS)
+
+        schedule.train(
+            model,
+            [schedule.Phase("all", 1.0, lambda: None)],
+            compile_phase,
+            lambda start: self._batches(method, start),
+            self.folder / method,
+            epochs=epochs,
+            epoch_steps=-(-steps // epochs),
+            images_per_step=per_update,
+            verbose=2 if flags.VERBOSE.value else 0,
+        )
+
+    @property
+    def folder(self) -> pathlib.Path:
+        """Of the seed."""
+        return self.directory.path(f"seed{self.seed}")
+
+    def _batches(self, method: str, start: int):
+        """Batches of a task each for Reptile; mixed from all tasks for the others."""
+        import tensorflow as tf
+
+        from gan_transfer import tasks
+
+        image = (*self.train[0].pixels.shape[1:3], 3)
+        count, shots, shape = (
+            flags.BATCH_SIZE.value,
+            1,
+            (flags.BATCH_SIZE.value, *image),
+        )
+        if method == "reptile":
+            count, shots, shape = TASKS, 2 * BATCH, (TASKS, 2, BATCH, *image)
+        stream = tasks.batches(self.train, count, shots, 0, seed=self.seed, start=start)
+        return stream.map(
+            lambda support, query: tuple(tf.reshape(x, shape) for x in support)
+        )
+
+    def draw(self, path: pathlib.Path) -> None:
+        """Three unseen tasks: examples of B, drawings, what every method makes of them.
+
+        With the most examples; rows are numbers of steps.
+        """
+        from gan_transfer import data
+
+        shots, blocks = self.settings.shots[-1], []
+        for place in np.linspace(0, len(self.test) - 1, _SHOWN, dtype=int):
+            task = self.test[place]
+            (_, given), (drawings, _) = self.divided(task, shots)
+            truth, lines = self.truth(task), []
+            for steps in self.settings.adaptation:
+                made = [self.translated(m, task, shots, steps) for m in METHODS]
+                columns = [given, drawings, *made, truth]
+                lines.append(np.concatenate([each[:_EACH] for each in columns]))
+            names = ["examples", "drawing", *METHODS, "truth"]
+            blocks.append((task.name, names, data.to_uint8(np.stack(lines))))
+        meta_study.picture_grid(
+            path,
+            blocks,
+            [f"{steps} steps" for steps in self.settings.adaptation],
+            f"CycleGAN adapted to unseen ways of redrawing, {shots} unpaired examples "
+            "of either domain",
+        )
+
+
+def report(directory, cells: list[dict], settings: Settings, about: str) -> list[str]:
+    """Write `table.md`, `results.csv` and plots; return the verdict's sentences."""
+    values, verdicts = meta_study.collect(cells), []
+    methods = CONTROLS + METHODS
+    last = settings.adaptation[-1]
+    for shots in settings.shots:
+        meta_study.plot(
+            directory.path(f"error_{shots}.png"),
+            values,
+            PART,
+            shots,
+            methods,
+            f"{shots} example(s): {about}",
+            _UNIT,
+        )
+        gain = meta_study.difference(
+            values,
+            (PART, "reptile", shots, last),
+            (PART, "pretrain", shots, last),
+            "(below 0: better)",
+            4,
+        )
+        verdicts.append(
+            f"- {shots} example(s), {last} steps: reptile - pretrain {gain}"
+        )
+    lines = [about, "", *meta_study.table(values, PART, methods, _UNIT, 4), *verdicts]
+    with writing.replacing(directory.path("table.md")) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    count = next(iter(values.values())).shape[1]
+    names = {PART: [str(number) for number in range(count)]}
+    meta_study.write_csv(directory.path("results.csv"), values, names)
+    return verdicts
+
+
+def _compile(gan) -> None:
+    import keras
+
+    gan.compile(*(keras.optimizers.Adam(_RATE, 0.5) for _ in range(2)), averaging=0.0)
+
+
+def _error(images, truth) -> float:
+    """Mean absolute difference, pixels in [0, 1]."""
+    return float(np.abs(images - truth).mean(dtype="float64")) / 2
