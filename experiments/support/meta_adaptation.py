@@ -203,6 +203,7 @@ def fill(
                 dict(task.descriptor),
                 pictures,
                 blobs.digest(*task.arrays),
+                features=look(support[0]),
                 models=tuple(models),
                 labels=tuple(labels[task.name]),
             )
@@ -231,9 +232,35 @@ def _labels(tasks, tester, starts, ways, penalties) -> dict[str, list]:
     return labels
 
 
-def nearest(database, task, method: str) -> Start:
-    """Mean of the weights that the nearest stored tasks ended with (D 3.2.2)."""
-    names = database.nearest(task.kind, descriptor=task.descriptor, count=_NEIGHBOURS)
+def look(damaged: np.ndarray) -> np.ndarray:
+    """Features of a damage from damaged images alone, float32 `[66]`.
+
+    The logarithm of the mean energy of every coefficient of the 8x8 DCT, by blocks from
+    the first pixel on (blur, noise and JPEG show there), and the shares of black and of
+    white pixels (impulses, missing pixels).
+
+    Args:
+        damaged: float32 `[N, H, W, 1]` in [0, 1], sides multiples of 8.
+    """
+    from restoration import sparse_coding
+
+    count, height, width, _ = damaged.shape
+    blocks = damaged.reshape(count, height // 8, 8, width // 8, 8)
+    patches = blocks.transpose(0, 1, 3, 2, 4).reshape(-1, 64)
+    energy = np.square(patches @ sparse_coding.dct_dictionary(8, 64)).mean(axis=0)
+    extremes = [np.mean(damaged <= 0), np.mean(damaged >= 1)]
+    return np.float32([*np.log(energy + 1e-6), *extremes])
+
+
+def nearest(database, method: str, **task) -> Start:
+    """Mean of the weights that the nearest stored tasks ended with (D 3.2.2).
+
+    Args:
+        database: of stored tasks.
+        method: whose weights.
+        **task: the new task's `descriptor` or its `features` (`look`).
+    """
+    names = database.nearest("restoration", **task, count=_NEIGHBOURS)
     stored = [database.weights(name, method) for name, _ in names]
     keys = sorted(stored[0])
     return Start([np.mean([each[key] for each in stored], axis=0) for key in keys], [])

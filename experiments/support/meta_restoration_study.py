@@ -9,11 +9,13 @@ from experiments.support import meta_adaptation, meta_restoration, meta_study
 from gan_transfer import writing
 
 PARTS = ("unseen_strengths", "unseen_kinds")
-# Rows that adapt by steps; nearest starts from stored weights.
+# Rows that adapt by steps.
 STARTS = ("scratch", "pretraining", "maml", "reptile")
+# Rows that start from stored weights: nearest by descriptor, by the damaged examples.
+NEAREST = ("nearest", "nearest_seen")
 COLUMNS = (
     *("damaged", "shipped", "filter", "scratch", "pretraining", "descriptor"),
-    *("nearest", "predictor", "reptile", "maml"),
+    *(*NEAREST, "predictor", "reptile", "maml"),
 )
 SHOWN = (1, 5, 10, 50)  # steps in the picture
 DRAWN = tuple((part, number) for part in PARTS for number in (0, 1))
@@ -207,10 +209,13 @@ class Study:
             rows = self.tester.measure(start, way, pairs, taken)
             return {"values": dict(zip(taken, rows.T, strict=True))}
 
-        def nearest():
+        def nearest(seen):
             way, rows = self.ways["pretraining", examples], []
             for task, pair in zip(tasks, pairs, strict=True):
-                start = meta_adaptation.nearest(database, task, "pretraining")
+                given = {"descriptor": task.descriptor}
+                if seen:
+                    given = {"features": meta_adaptation.look(pair[0][0])}
+                start = meta_adaptation.nearest(database, "pretraining", **given)
                 rows.append(self.tester.measure(start, way, [pair], steps)[0])
             return {"values": dict(zip(steps, np.stack(rows).T, strict=True))}
 
@@ -222,12 +227,14 @@ class Study:
             self._cell(part, method, examples, lambda method=method: adapted(method))
             for method in STARTS
         ]
-        cells.append(self._cell(part, "nearest", examples, nearest))
+        for name in NEAREST:
+            seen = name == "nearest_seen"
+            cells.append(self._cell(part, name, examples, lambda s=seen: nearest(s)))
         cells.append(self._cell(part, "filter", examples, linear))
         known = {
             cell["method"]: {int(s): row for s, row in cell["values"].items()}
             for cell in cells
-            if cell["method"] not in ("scratch", "nearest")
+            if cell["method"] not in ("scratch", *NEAREST)
         }
 
         def chosen():
@@ -296,6 +303,7 @@ def verdict(values: meta_study.Values, part: str) -> list[str]:
         ("maml", "filter"),
         ("pretraining", "filter"),
         ("nearest", "pretraining"),
+        ("nearest_seen", "pretraining"),
         ("predictor", "maml"),
         ("predictor", "pretraining"),
     ):

@@ -52,6 +52,7 @@ class Study:
         train: tasks to learn from.
         test: tasks of other strokes and hues, on other drawings.
         seed: of the networks and the training.
+        learners: method -> what adapts, once it was needed.
     """
 
     directory: object
@@ -59,6 +60,7 @@ class Study:
     train: list
     test: list
     seed: int
+    learners: dict = dataclasses.field(default_factory=dict, init=False)
 
     def cells(self) -> list[dict]:
         """Every cell, trained and measured where it is missing."""
@@ -112,23 +114,24 @@ class Study:
         support, query = self.divided(task, shots)
         # Batches of one size: no other number of examples traces anew.
         batches = tuple(x[np.arange(BATCH) % shots][None] for x in support)
-        network = self._learner(method).adapt(batches, steps)
+        network = self.learner(method).adapt(batches, steps)
         return network(query[0], training=False).numpy()
 
-    @functools.cache  # noqa: B019 - lives as long as the study
-    def _learner(self, method: str):
+    def learner(self, method: str):
         """What adapts: trained, or trained on where it was stopped."""
         from gan_transfer import few_shot
 
-        gan = self._gan()
-        if method == "reptile":
-            self._train(_WARM, gan)
-        if method in TRAINED:
-            self._train(method, gan)
-        learner = few_shot.ReptileProcedure(gan)
-        _compile(gan)
-        learner.compile(OUTER_RATE, INNER_STEPS)
-        return learner
+        if method not in self.learners:
+            gan = self._gan()
+            if method == "reptile":
+                self._train(_WARM, gan)
+            if method in TRAINED:
+                self._train(method, gan)
+            learner = few_shot.ReptileProcedure(gan)
+            _compile(gan)
+            learner.compile(OUTER_RATE, INNER_STEPS)
+            self.learners[method] = learner
+        return self.learners[method]
 
     def _gan(self):
         import keras

@@ -210,3 +210,19 @@ def test_a_mistyped_combination_is_refused(command, tmp_path):
     done = command("meta_restore", *words)
     assert done.returncode == 1
     assert done.stderr == "error: --inner=gains: meta_nn has no convolutions to gain\n"
+
+
+def test_the_look_of_a_damage_in_closed_form():
+    grey = np.full((2, 16, 8, 1), 0.5, np.float32)
+    found = meta_adaptation.look(grey)
+    np.testing.assert_allclose(found[0], np.log(64 * 0.25), rtol=1e-5)
+    np.testing.assert_allclose(found[1:64], np.log(1e-6), atol=1e-3)
+    assert found[64:].tolist() == [0, 0]
+    struck = grey.copy()
+    struck[0, :4], struck[1, :, :2] = 0, 1
+    np.testing.assert_allclose(meta_adaptation.look(struck)[64:], [1 / 8, 1 / 8])
+    # An orthonormal transform leaves white noise white.
+    noise = np.random.default_rng(0).normal(0, 0.1, (500, 16, 16, 1))
+    np.testing.assert_allclose(
+        meta_adaptation.look(np.float32(noise))[:64], np.log(0.01 + 1e-6), atol=0.2
+    )
