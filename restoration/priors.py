@@ -7,7 +7,6 @@ in [0, 1], the strength is on that scale.
 """
 
 import dataclasses
-import functools
 from typing import ClassVar
 
 import keras
@@ -15,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from gan_transfer import errors
-from restoration import patch_sparse, sparse_coding
+from restoration import patch_sparse, sparse_coding, tiles
 
 _PATCH = 8
 
@@ -200,6 +199,8 @@ class Learned:
 
     Attributes:
         network: `[image, level, mask] -> image`, see `restoration.networks`.
+        tile: side in pixels of what the network sees at once, a multiple of 32; larger
+            images are cut without seams, see `tiles`.
         turns: `iterative.minimise` shows it the images rotated and reflected in turn.
 
     Source: Venkatakrishnan et al., "Plug-and-Play Priors for Model Based
@@ -207,17 +208,15 @@ class Learned:
     """
 
     network: keras.Model
+    tile: int = 1024
     turns: ClassVar[bool] = True
-
-    @functools.cached_property
-    def _compiled(self):
-        return tf.function(self.network, reduce_retracing=True)
 
     def __call__(self, x: tf.Tensor, strength: float) -> tf.Tensor:
         """Denoise `[B, H, W, C]` at the level `strength`, no pixel missing.
 
         Raises:
-            InputError: images whose channels are not the network's.
+            InputError: images whose channels are not the network's, or a tile that
+                `tiles.overlap` refuses.
         """
         channels = self.network.inputs[0].shape[-1]
         if x.shape[-1] != channels:
@@ -225,5 +224,11 @@ class Learned:
                 f"images have {x.shape[-1]} channels, the network {channels}; take a "
                 "network made for them"
             )
-        level = tf.fill([*x.shape[:3], 1], strength)
-        return self._compiled([x, level, tf.zeros_like(x)], training=False)
+        overlap = tiles.overlap(self.network, x.shape[1:3], self.tile)
+        found = [
+            tiles.apply(
+                *(self.network, image, None, strength), tile=self.tile, overlap=overlap
+            )
+            for image in x.numpy()
+        ]
+        return tf.constant(np.stack(found))

@@ -8,7 +8,7 @@ import tensorflow as tf
 from skimage import restoration as peer
 
 from gan_transfer import errors
-from restoration import priors
+from restoration import pretrained, priors
 
 
 def _noisy(shape, sigma=0.1, seed=0):
@@ -148,6 +148,15 @@ def test_a_network_is_told_the_strength_and_that_nothing_is_missing():
         for strength in (0.1, 0.2):
             z = prior(x, strength)
             np.testing.assert_allclose(z, x - 2 * strength, atol=1e-6)
+
+
+def test_a_learned_prior_sees_no_seams_between_its_tiles():
+    network = pretrained.load("restorer_gray")
+    x = tf.constant(np.random.default_rng(0).random((2, 300, 200, 1)), tf.float32)
+    whole, tiled = (priors.Learned(network, tile)(x, 0.1) for tile in (512, 288))
+    np.testing.assert_allclose(tiled, whole, atol=1e-5)
+    with pytest.raises(errors.InputError, match="tile is 100; it must be a multiple"):
+        priors.Learned(network, 100)(x, 0.1)
 
 
 def test_a_network_for_other_channels_is_refused():
