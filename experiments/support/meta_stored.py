@@ -67,7 +67,7 @@ def _row(task, study, donors: list[str], data: str, digest: str):
         labels += _labels(study.settings, method, found["bound"][0])
         divided = study.split.divided(task, _EXAMPLES)
         last = study.settings.adaptation[-1:]
-        (outcome,) = study.outcomes(start, rates[-1], divided, last)
+        (outcome,) = study.outcomes(start, rates[-1][-1], divided, last)
         pairs = (_named(study, each) for each in (outcome.values, start))
         configuration = {"network": study.settings.model, "rates": rates}
         models.append(meta_records.StoredModel(method, "VAE", configuration, *pairs))

@@ -19,9 +19,8 @@ _TRAINED = {
 METHODS = ("scratch", "pretrain", "maml", "reptile", "context", "descriptor")
 TASKS = 4  # of a meta-update
 INNER_RATE, INNER_BATCH = 3e-4, 10
-# The adaptation's rates; validation characters choose one per method and steps.
+# The adaptation's rates; validation characters choose one per method and budget.
 RATES = (3e-5, 1e-4, 3e-4, 1e-3)
-_CHOSEN_WITH = 5  # examples
 
 
 def images_per_update(method: str) -> int:
@@ -70,7 +69,7 @@ class Study(meta_characters.Study):
     """The cells of one seed, of a VAE.
 
     Attributes:
-        rates: method -> rate of each number of steps above 0.
+        rates: method -> `chosen_rates`.
     """
 
     def __init__(self, settings: Settings, split, folder: pathlib.Path):
@@ -174,22 +173,27 @@ class Study(meta_characters.Study):
         )
         return stream.map(lambda images: ((images[None, :1],), (images[None],)))
 
-    def chosen_rates(self, method: str) -> list[float]:
-        """The rate of each number of steps above 0 that validation characters chose."""
+    def chosen_rates(self, method: str) -> list[list[float]]:
+        """The rates that the validation characters chose.
+
+        A row per number of examples above 0, a column per number of steps above 0.
+        """
         import numpy as np
 
         if method not in self.rates:
-            found = []
-            for rate in RATES:
-                rows = []
-                for task in self.split.validation:
-                    divided = self.split.divided(task, _CHOSEN_WITH)
-                    outcomes = self.outcomes(self.start(method), rate, divided)
-                    rows.append([each.bound for each in outcomes])
-                found.append(np.mean(rows, axis=0))
-            found = np.where(np.isfinite(found), found, np.inf)
-            best = np.argmin(found, axis=0)
-            self.rates[method] = [RATES[place] for place in best[1:]]
+            start, found = self.start(method), []
+            for shots in self.settings.shots[1:]:
+                divided = [self.split.divided(t, shots) for t in self.split.validation]
+                bounds = [
+                    [
+                        [o.bound for o in self.outcomes(start, rate, each)]
+                        for each in divided
+                    ]
+                    for rate in RATES
+                ]
+                found.append(np.mean(bounds, axis=1))
+            best = np.argmin(np.where(np.isfinite(found), found, np.inf), axis=1)
+            self.rates[method] = [[RATES[n] for n in row[1:]] for row in best]
         return self.rates[method]
 
     def outcomes(self, start, rate: float, divided, steps=None):
@@ -225,13 +229,13 @@ class Study(meta_characters.Study):
             "samples": np.zeros((*shape, count, *image), np.uint8),
         }
 
-    def test(self, tasks: list, start_of, rates: list[float], depends=False) -> dict:
+    def test(self, tasks: list, start_of, rates: list, depends=False) -> dict:
         """Adapt to every task with every number of examples, and measure.
 
         Args:
             tasks: characters.
             start_of: (task, examples) -> weights.
-            rates: of each number of steps above 0.
+            rates: as of `chosen_rates`.
             depends: whether the start depends on the examples; if not, 0 steps are
                 measured only once, with 0 examples.
 
@@ -254,7 +258,7 @@ class Study(meta_characters.Study):
                     start = start_of(task, shots)
                     divided, measured = self.split.divided(task, shots), {}
                 if shots:
-                    measured |= self._adapted(start, divided, rates)
+                    measured |= self._adapted(start, divided, rates[row - 1])
                 for column, outcome in measured.items():
                     place = number, row, column
                     found["bound"][place] = outcome.bound

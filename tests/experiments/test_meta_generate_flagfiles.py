@@ -144,7 +144,7 @@ def test_numbers_are_those_of_a_recomputation(characters, finished):
     rates = json.loads((finished / "summary.json").read_text())["rates"]
     adapter = few_shot_vae.Adapter(learner.network)
     for place, steps in enumerate((1, 2)):
-        rate = [rates["pretrain-seed0"][place]] * len(adapter.inner.adapting)
+        rate = [rates["pretrain-seed0"][0][place]] * len(adapter.inner.adapting)
         (outcome,) = adapter.outcomes(
             [v.numpy() for v in learner.network.trainable_variables],
             rate,
