@@ -110,9 +110,9 @@ def test_the_recipe_follows_count_and_nearness(nearness, count, resized, recipe)
     ("nearness", "count", "parts"),
     [
         (0.95, 100, ["inside the source's domain (nearness 0.95)", "is advisable"]),
-        (0.3, 100, ["beside the source's", "transfer is advisable, by freeze"]),
-        (0.29, 100, ["far from", "transfer is not advisable", "from scratch"]),
-        (0.29, 10, ["far from", "too few to train from scratch", "correspondence"]),
+        (0.2, 100, ["beside the source's", "transfer is advisable, by freeze"]),
+        (0.19, 100, ["far from", "transfer is not advisable", "from scratch"]),
+        (0.19, 10, ["far from", "too few to train from scratch", "correspondence"]),
     ],
 )
 def test_the_advice_is_one_sentence(nearness, count, parts):
