@@ -67,11 +67,10 @@ def write_set(path, size, channels, train=200, test=20):
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
-    for name in FORMATS:
-        if "/" not in name:
-            # Equal draws: a set of fewer images is in those of more.
-            count = 50 if name == "target_emoji_faces_64" else 200
-            write_set(folder / f"{name}.npz", *FORMATS[name], count)
+    for name in (each for each in FORMATS if "/" not in each):
+        # Equal draws: a set of fewer images is in those of more.
+        count = 50 if name == "target_emoji_faces_64" else 200
+        write_set(folder / f"{name}.npz", *FORMATS[name], count)
     return folder
 
 
@@ -156,9 +155,8 @@ def check_trained(folder, flagfile):
     (row,) = callbacks.read_history(folder)
     images = 8 * int(given.get("discriminator_steps", 1))
     assert (row["step"], row["images"]) == (2, images)
-    name = "-without-".join(
-        given[key] for key in ("dataset", "without") if key in given
-    )
+    parts = [given[key] for key in ("dataset", "without") if key in given]
+    name = "-without-".join(parts)
     check_scores(folder, name, classifier=(size, channels) == (28, 1))
     described = pretrained.describe(folder)
     assert (described["size"], described["channels"]) == (size, channels)
@@ -239,11 +237,8 @@ def check_benchmark_generation(folder, flagfile):
 def test_flagfile_runs_for_two_steps_and_leaves_its_artefacts(flagfile, tiny, tmp_path):
     done = tiny(flagfile)
     assert done.returncode == 0, done.stderr
-    assert str(tmp_path) in done.stdout or flagfile.parent.name in (
-        "benchmark_generation",
-        "evaluate",
-        "transfer_study",
-    )
+    silent = "benchmark_generation evaluate transfer_study".split()
+    assert str(tmp_path) in done.stdout or flagfile.parent.name in silent
     check_pictures(tmp_path)
     check = getattr(sys.modules[__name__], f"check_{flagfile.parent.name}")
     check(tmp_path, flagfile)
@@ -305,9 +300,8 @@ def test_fallback_is_loud_and_named_everywhere(command, monkeypatch, tmp_path):
     monkeypatch.delenv("GAN_TRANSFER_DATA", raising=False)
     monkeypatch.setattr(glyphs, "load", few)
     monkeypatch.setattr(datasets.mnist, "load_data", no_network)
-    folder = tmp_path / "run"
-    flagfile = ROOT / "experiments" / "flags" / "pretrain" / "mnist.flags"
-    arguments = [f"--flagfile={flagfile}", *SHORT, "--width=4", f"--out_dir={folder}"]
+    folder, flags = tmp_path / "run", ROOT / "experiments/flags/pretrain/mnist.flags"
+    arguments = [f"--flagfile={flags}", *SHORT, "--width=4", f"--out_dir={folder}"]
     done = command("pretrain", *arguments)
     assert done.returncode == 0, done.stderr
     (line,) = done.stderr.splitlines()
