@@ -3,6 +3,7 @@
 import datetime
 import fnmatch
 import importlib
+import importlib.util
 import json
 import os
 import pathlib
@@ -20,7 +21,7 @@ _NOT_COMPARED = frozenset({"out_dir", "data_dir", "verbose"})
 # Cells of studies are kept one by one: more of them do not make another study.
 _NOT_COMPARED |= {"methods", "tests", "targets", "counts", "seeds"}
 # What runs write, here and in folders below; an overwritten run loses only these.
-_ARTEFACTS = ("*.csv *.json table.md *.h5 *.keras *.npz *.png .*.tmp").split()
+_ARTEFACTS = "*.csv *.json table.md *.h5 *.keras *.npz *.png events.* .*.tmp".split()
 
 
 def make_folder(path: str | os.PathLike[str]) -> pathlib.Path:
@@ -106,6 +107,18 @@ class RunDirectory:
         folder = self.path("samples")
         folder.mkdir(exist_ok=True)
         return folder
+
+    def loggers(self) -> tuple:
+        """Callbacks that write `tensorboard/`; none where that package is missing.
+
+        They log what stands in the logs of an epoch by then, so they come last.
+        """
+        if importlib.util.find_spec("tensorboard") is None:
+            return ()
+        import keras
+
+        folder = str(self.path("tensorboard"))
+        return (keras.callbacks.TensorBoard(folder, write_graph=False),)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Writes `summary.json`: the given numbers, and what they were made with.

@@ -133,7 +133,7 @@ class Session:
             print(f"the best state and its scores are in {self.run.folder}")
 
     def watchers(self) -> tuple:
-        """Callbacks of every epoch: measures, a sample grid, a GAN's guard."""
+        """Callbacks of every epoch: measures, a sample grid, a GAN's guard, logs."""
         import keras
 
         from gan_transfer import stability
@@ -158,7 +158,7 @@ class Session:
                 self.run.folder, lambda: measure(self.model)
             )
             callbacks += (guard,)
-        return callbacks
+        return callbacks + self.run.loggers()
 
     @property
     def title(self) -> str:

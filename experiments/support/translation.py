@@ -58,14 +58,15 @@ class Session:
         return tf.data.Dataset.zip(*parts)
 
     def watchers(self) -> tuple:
-        """Callbacks of every epoch: a picture of both directions."""
+        """Callbacks of every epoch: a picture of both directions, logs."""
         import keras
 
         def watch(epoch, logs):
             step = int(self.gan.updates.numpy())
             self.draw(self.run.samples / f"step_{step:06d}.png", f"{step:,} updates")
 
-        return (keras.callbacks.LambdaCallback(on_epoch_end=watch),)
+        picture = keras.callbacks.LambdaCallback(on_epoch_end=watch)
+        return (picture, *self.run.loggers())
 
     def draw(self, path, about: str) -> None:
         """Rows of test images: there, there and back, the truth; both directions."""

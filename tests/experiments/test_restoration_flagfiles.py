@@ -20,7 +20,7 @@ SHORT = ("--steps=2", "--evaluations=1", "--batch_size=4", "--noverbose")
 TINY = {"pretrain_restorer": (*SHORT, "--validation=2")}
 PHASES = ("--patch=16", "--evaluations=2", "--late_share=0.5")
 TRAINED = {"flags.txt", "summary.json", "restorer.keras", "samples.png", "psnr.png"}
-TRAINED |= {"metrics.csv", "state.weights.h5", "best.weights.h5"}
+TRAINED |= {"metrics.csv", "state.weights.h5", "best.weights.h5", "tensorboard"}
 SCORES = ("val_psnr", "val_psnr_25", "val_rmse")
 
 
@@ -157,7 +157,7 @@ def test_a_finished_run_is_left_as_it_is_and_other_flags_are_refused(
     done = train(command, data_dir, tmp_path, "many", *flags)
     assert done.returncode == 0, done.stderr
     check_trained(tmp_path, 3, "document_a")
-    kept = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    kept = {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
     again = train(command, data_dir, tmp_path, "many", *flags)
     assert (again.returncode, again.stdout) == (0, done.stdout)
     for name in ("state.weights.h5", "best.weights.h5", "metrics.csv", "samples.png"):

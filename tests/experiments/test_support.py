@@ -1,4 +1,5 @@
 import errno
+import importlib.util
 import json
 import os
 import platform
@@ -12,6 +13,7 @@ import pytest
 import tensorflow as tf
 from absl import flags as absl_flags
 from absl.testing import flagsaver
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from experiments.support import console, flags, run
 from gan_transfer import errors, writing
@@ -199,7 +201,9 @@ def test_open_refuses_another_configuration_and_says_which_flags_differ(folder):
 def test_overwrite_removes_what_runs_write_and_nothing_else(folder):
     old = run.RunDirectory.open(folder, {"steps": "5"})
     (old.samples / "step_5.png").touch()
-    for name in ("metrics.csv", "state.weights.h5", ".a.keras.7.tmp", "notes.md"):
+    old.path("tensorboard").mkdir()
+    theirs = "metrics.csv state.weights.h5 .a.keras.7.tmp tensorboard/events.out.7"
+    for name in (*theirs.split(), "notes.md"):
         old.path(name).touch()
     (folder / "mine").mkdir()
     (folder / "mine" / "thesis.tex").touch()
@@ -208,6 +212,25 @@ def test_overwrite_removes_what_runs_write_and_nothing_else(folder):
     assert sorted(os.listdir(folder)) == ["flags.txt", "mine", "notes.md"]
     assert os.listdir(folder / "mine") == ["thesis.tex"]
     assert (folder / "flags.txt").read_text() == "--steps=9\n"
+
+
+def test_a_run_is_logged_for_tensorboard_where_that_is_installed(folder, monkeypatch):
+    opened = run.RunDirectory.open(folder, {"steps": "5"})
+    (logger,) = opened.loggers()
+    model = keras.Sequential([keras.layers.Dense(1)])
+    model.compile(loss="mse")
+    logger.set_model(model)
+    for epoch, distance in enumerate((3.5, 2.25)):
+        logger.on_epoch_end(epoch, {"val_distance": distance})
+    logger.on_train_end()
+    (written,) = (folder / "tensorboard" / "validation").iterdir()
+    events = EventAccumulator(str(written)).Reload().Tensors("epoch_distance")
+    assert [(e.step, tf.make_ndarray(e.tensor_proto)) for e in events] == [
+        (0, 3.5),
+        (1, 2.25),
+    ]
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert opened.loggers() == ()
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

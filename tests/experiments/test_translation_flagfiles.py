@@ -63,7 +63,8 @@ def train(command, data_dir, out, *arguments):
 
 
 def files(folder):
-    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    found = (p.relative_to(folder) for p in folder.rglob("*") if p.is_file())
+    return {p.as_posix() for p in found if p.parts[0] != "tensorboard"}
 
 
 def summary(folder):
