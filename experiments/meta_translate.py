@@ -49,8 +49,10 @@ def main(argv):
     )
     with console.quiet_tensorflow():
         from gan_transfer import data, translation_tasks
+        from gan_transfer.networks import translation
 
     images = data.load(flags.DATASET.value, data_dir=flags.DATA_DIR.value, channels=1)
+    translation.check_sides(*images.train.shape[1:3])
     size, parts = 2 * meta_translation.QUERY, []
     for seed in range(flags.SEEDS.value):
         known, unseen = translation_tasks.split(_UNSEEN, seed)

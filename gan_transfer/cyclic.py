@@ -299,11 +299,7 @@ def _l1(found: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
 
 def _checked(shape, *generators: keras.Model) -> tuple[int, int, int]:
     height, width, channels = shape
-    if height % translation.STRIDE or width % translation.STRIDE:
-        raise errors.InputError(
-            f"images are {height}x{width}, and translators need sides that are "
-            f"multiples of {translation.STRIDE} for training; choose another size"
-        )
+    translation.check_sides(height, width)
     for generator in generators:
         for tensor in (generator.inputs[0], generator.outputs[0]):
             if tensor.shape[-1] != channels:

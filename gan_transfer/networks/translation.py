@@ -7,7 +7,7 @@ Networks" (pix2pix), 2017; spectral normalisation: Miyato et al., 2018.
 import keras
 from keras import layers
 
-from gan_transfer import regularization
+from gan_transfer import errors, regularization
 
 # Sides of a translator's images are multiples of this.
 STRIDE = 4
@@ -92,6 +92,19 @@ def translator(
     x = layers.Conv2D(channels, 5, padding="same", name="head_conv")(x)
     x = layers.Activation("tanh", dtype="float32", name="head_tanh")(x)
     return keras.Model(images, x, name=name)
+
+
+def check_sides(height: int, width: int) -> None:
+    """Refuse images that a `translator` cannot be trained on (document C 3.1.3).
+
+    Raises:
+        InputError: a side is no multiple of `STRIDE`.
+    """
+    if height % STRIDE or width % STRIDE:
+        raise errors.InputError(
+            f"images are {height}x{width}, and translators need sides that are "
+            f"multiples of {STRIDE} for training; choose another size"
+        )
 
 
 def _plain(name: str) -> dict:

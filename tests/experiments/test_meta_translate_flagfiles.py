@@ -32,6 +32,7 @@ def data_dir(tmp_path_factory):
         x_train=generator.integers(0, 256, (60, 28, 28), np.uint8),
         x_test=generator.integers(0, 256, (60, 28, 28), np.uint8),
     )
+    np.savez(folder / "odd.npz", x=np.zeros((60, 26, 26), np.uint8))
     return folder
 
 
@@ -82,11 +83,10 @@ def test_flagfile_runs_and_a_missing_cell_is_found_again(
         np.testing.assert_allclose(after["values"][step], values, atol=1e-5)
 
 
-def test_bad_numbers_are_refused_before_anything_is_written(
-    command, data_dir, tmp_path
-):
+def test_bad_input_is_refused_before_anything_is_written(command, data_dir, tmp_path):
     place = tmp_path / "run"
     for words, message in (
+        (("--dataset=odd",), "images are 26x26, and translators need sides"),
         (("--shots=5,1",), "--shots=5,1: give rising numbers from 1 on up to 10"),
         (("--adaptation=0",), "--adaptation=0: give rising numbers from 1 on"),
     ):
