@@ -54,7 +54,9 @@ def main(argv):
         f"{results['step_gflops']:.0f} GFLOP/s of {results['peak_gflops']:.0f} "
         f"measured ({results['of_peak']:.0%}); {results['busy_cores']:.2f} cores busy"
     )
-    if goal is not None:
+    if goal is None:
+        print("(c) left out: name the run to compare with by --baseline and --runs")
+    else:
         last = goal[-1]
         print(
             f"(c) {_BASELINE.value} ends at distance {last['val_distance']:.3f} after "

@@ -1,12 +1,22 @@
 """Score a trained GAN against the test part of a data set (document E 6).
 
+Samples are also looked for among the training images. Those of a run directory on its
+own --dataset are the ones that the run trained on; --limit, --seed and --without say
+otherwise.
+
 Example:
     python -m experiments.evaluate --source=mnist --dataset=mnist
 """
 
-from experiments.support import console, figures, flags, generation, judging
+import pathlib
 
-flags.adopt(*generation.DATA_FLAGS, generation.BACKBONE, generation.SOURCE)
+from absl import flags as absl_flags
+
+from experiments.support import console, figures, flags, generation, judging, run
+
+flags.adopt(
+    *generation.DATA_FLAGS, generation.BACKBONE, generation.SOURCE, generation.WITHOUT
+)
 
 
 def main(argv):
@@ -17,6 +27,7 @@ def main(argv):
         from gan_transfer import data, features, metrics, pretrained
 
     gan = pretrained.load(generation.SOURCE.value)
+    _train_as_the_source()
     size, _, channels = gan.image_shape
     images = generation.load_images(size, channels)
     extractors = judging.extractors(images.train)
@@ -43,10 +54,29 @@ def main(argv):
     scores[f"memorised_{name}_unseen"] = check.held_out_share
     scores[f"memorised_{name}_ratio"] = check.ratio
     directory.write_summary(
-        {"source": generation.SOURCE.value, "dataset": images.name, "scores": scores}
+        {
+            "source": generation.SOURCE.value,
+            "dataset": images.name,
+            "training_images": len(images.train),
+            "test_images": len(images.test),
+            "seed": flags.SEED.value,
+            "protocol": "samples against the test part; memorised: 1,000 samples "
+            "against up to 10,000 training images",
+            "scores": scores,
+        }
     )
     print(f"{generation.SOURCE.value} against the test part of {images.name}:")
     judging.print_scores(scores)
+
+
+def _train_as_the_source() -> None:
+    """Fill in what the command line leaves open of a run's choice of images."""
+    source = pathlib.Path(generation.SOURCE.value)
+    held = (run.held_configuration(source) if source.is_dir() else None) or {}
+    if held.get(flags.DATASET.name) == flags.DATASET.value:
+        for holder in (flags.LIMIT, flags.SEED, generation.WITHOUT):
+            if holder.name in held and not holder.present:
+                absl_flags.FLAGS[holder.name].parse(held[holder.name])
 
 
 if __name__ == "__main__":

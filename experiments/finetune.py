@@ -6,8 +6,8 @@ measured, and a line says whether the transfer is advisable. Steps and augmentat
 chosen by the number of images where they are not given. --recipe is one of auto (the
 default: by the number of images and the gap), scratch (copies nothing: the control),
 fine_tune, freeze_discriminator, freeze_generator, scale_shift, new_head, gradual_thaw,
-l2_to_source, latent_head, cross_domain_correspondence. Run it again to continue where
-it was stopped.
+layerwise_rates, l2_to_source, latent_head, cross_domain_correspondence. Run it again to
+continue where it was stopped.
 
 Example, for a folder of 200 pictures of your own:
     python -m experiments.finetune --source=emoji64 --dataset=my_pictures

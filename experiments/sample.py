@@ -11,10 +11,11 @@ from experiments.support import console, figures, flags, generation, run, sheet
 _OTHER = absl_flags.DEFINE_string(
     "other", None, "second model for --kind=pairs: the target of a transfer"
 )
+_KINDS = ("grid", "interpolation", "pairs", "gif")
 _KIND = absl_flags.DEFINE_enum(
     "kind",
-    "grid",
-    ["grid", "interpolation", "pairs", "gif"],
+    _KINDS[0],
+    _KINDS,
     "grid of samples; rows between two latents; source above --other from equal "
     "latents; an animated walk through latents",
 )
@@ -30,6 +31,11 @@ def main(argv):
     with console.quiet_tensorflow():
         from gan_transfer import data, errors, pretrained, sampling
 
+    for holder, kinds in ((_OTHER, ("pairs",)), (flags.COUNT, _KINDS[:-1])):
+        if holder.present and _KIND.value not in kinds:
+            raise absl_flags.Error(
+                f"--{holder.name} has no effect on --kind={_KIND.value}: leave it out"
+            )
     gan = pretrained.load(generation.SOURCE.value)
     seed, count = flags.SEED.value, flags.COUNT.value or 64
     about = f"{generation.SOURCE.value}, seed {seed}"

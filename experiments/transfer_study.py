@@ -9,6 +9,8 @@ Example:
 
 import json
 
+from absl import flags as absl_flags
+
 from experiments.support import console, flags, generation, judging, run, study
 
 flags.adopt(
@@ -37,6 +39,8 @@ def main(argv):
 
     methods = flags.given(flags.METHODS, list(study.METHODS))
     study.check_methods(methods)
+    if generation.DEPTH.present and not any("FreezeD" in name for name in methods):
+        raise absl_flags.Error("--depth is for the FreezeD methods: leave it out")
     about = pretrained.describe(generation.SOURCE.value)
     # On a copy, and now: a depth that cannot be must not show after hours.
     transfer.freeze_to_depth(
@@ -55,14 +59,15 @@ def main(argv):
     directory = run.RunDirectory.open(
         flags.OUT_DIR.value, flags.configuration(argv[0]), flags.OVERWRITE.value
     )
-    results = []
+    results, cells = [], flags.SEEDS.value * len(counts) * len(methods)
     for seed in range(flags.SEEDS.value):
         for count in counts:
             for method in methods:
                 cell = study.Cell(method, count, seed)
                 folder = directory.path("cells") / cell.name
                 if not (folder / study.DONE).exists():
-                    print(f"seed {seed}: {method}, {count} images", flush=True)
+                    place = f"[{len(results) + 1}/{cells}]"
+                    print(f"{place} seed {seed}: {method}, {count} images", flush=True)
                     study.train_cell(
                         cell,
                         folder,
@@ -81,11 +86,21 @@ def main(argv):
                 "dataset": images.name,
                 "source": source,
                 "seeds": seed + 1,
+                "protocol": "samples of the averaged generator against images the cell "
+                "does not train on, after equal numbers of images shown; nothing is "
+                "selected",
+                "cells": [_last(result) for result in results],
                 "verdict": verdict,
             }
         )
         print(directory.path("table.md").read_text())
         print("\n".join(verdict), flush=True)
+
+
+def _last(result: dict) -> dict:
+    """A cell and its last row."""
+    cell = {name: result[name] for name in ("method", "count", "seed")}
+    return cell | result["rows"][-1]
 
 
 if __name__ == "__main__":

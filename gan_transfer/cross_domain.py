@@ -94,10 +94,10 @@ def migrate(
     if new and recipe == recipes.cross_domain_correspondence.__name__:
         raise errors.InputError(
             f"{recipe} holds the generator to its source, and {', '.join(new)} would be"
-            " new; keep the source's image size, or use another recipe"
+            " new; keep the source's image size and classes, or use another recipe"
         )
     if recipe == recipes.latent_head.__name__:
-        generator = recipes.with_latent_head(generator)
+        generator = with_latent_head(generator)
     if recipe == recipes.new_head.__name__:
         copies["discriminator"] = [
             dataclasses.replace(copy, origin="new", detail="starts anew")
@@ -106,6 +106,67 @@ def migrate(
             for copy in copies["discriminator"]
         ]
     return adversarial.GAN(generator, discriminator, seed=seed), copies
+
+
+def with_latent_head(generator: keras.Model) -> keras.Model:
+    """The generator behind a linear map of its latents, identity at first (A 3.2(2)).
+
+    G'(z) = G(A z + b) with A = 1, b = 0; the layers of `generator` are shared, not
+    copied.
+
+    Raises:
+        InputError: a conditional generator.
+    """
+    if len(generator.inputs) > 1:
+        raise errors.InputError("latent_head is for generators without classes")
+    width = generator.inputs[0].shape[-1]
+    latents = keras.Input((width,), name="latents")
+    head = keras.layers.Dense(width, kernel_initializer="identity", name="latent_dense")
+    x = head(latents)
+    for layer in generator.layers[1:]:
+        x = layer(x)
+    return keras.Model(latents, x, name="generator")
+
+
+def phases(
+    model: sampling.Generative,
+    copies: Copies,
+    recipe: str,
+    depth: int,
+    batch_norm: str,
+) -> list[schedule.Phase]:
+    """The recipe's phases; nothing pulls new layers to their random start (A 3.2(2)).
+
+    Args:
+        model: after `copy_networks`.
+        copies: its report.
+        recipe: a name of `recipes.RECIPES`.
+        depth: stages the recipe freezes.
+        batch_norm: `frozen` or `adapt`, see `transfer.freeze`.
+
+    Raises:
+        InputError: an unknown recipe.
+    """
+    new = {
+        name: {copy.layer for copy in copied if copy.origin == "new"}
+        for name, copied in copies.items()
+    }
+
+    def freed(name, anchor):
+        kept = {
+            path: value
+            for path, value in anchor.anchors.items()
+            if path.split("/")[0] not in new[name]
+        }
+        return dataclasses.replace(anchor, anchors=kept)
+
+    return [
+        dataclasses.replace(
+            phase,
+            anchors={name: freed(name, each) for name, each in phase.anchors.items()},
+        )
+        for phase in recipes.by_name(recipe)(model, depth, batch_norm)
+    ]
 
 
 def plan(
@@ -121,9 +182,7 @@ def plan(
     phase.prepare()
     lines = [f"phase {phase.name}, {phase.share:.0%} of the updates"]
     for name, network in model.networks().items():
-        rates = None
-        if model.IMAGE_ENDS[name] == "output":
-            rates = transfer.layerwise_rates(network, phase.rates)
+        rates = transfer.layerwise_rates(network, phase.rates.get(name, {}))
         copied = copies[name]
         lines.append(
             copying.plan(network, copied, learning_rate=learning_rate, rates=rates)
@@ -151,7 +210,7 @@ def adapt(
         recipe: a name of `recipes.RECIPES`.
         depth: stages the recipe freezes.
         batch_norm: `frozen` or `adapt`, see `transfer.freeze`.
-        steps: updates.
+        steps: updates, rounded up to five epochs of equal length.
         batch_size: images per update.
         seed: fixes the run. Sets Keras' global seed.
         verbose: of `fit`.
@@ -170,7 +229,7 @@ def adapt(
     keras.utils.set_random_seed(seed)
     size, _, channels = source.image_shape
     images = preprocess(dataset, size, channels, seed=seed)
-    gan, _ = migrate(
+    gan, copies = migrate(
         source,
         keras.models.clone_model(source.generator),
         keras.models.clone_model(source.discriminator),
@@ -183,7 +242,7 @@ def adapt(
     with tempfile.TemporaryDirectory() as temporary:
         schedule.train(
             gan,
-            recipes.by_name(recipe)(gan, depth, batch_norm),
+            phases(gan, copies, recipe, depth, batch_norm),
             lambda phase: settings.compile(gan, phase),
             lambda start: data.batches(
                 images.train, batch_size, seed=seed, start=start

@@ -65,8 +65,9 @@ def load(
     name of a folder of pictures that is not here is looked up in the same data folder
     and in its folders.
 
-    Where there is no test part (folders, `x` alone), a seeded 10 % of the images, at
-    least one, is held out as such, stratified by class.
+    Where there is no test part (folders, `x` alone), 10 % of the images, at least one,
+    are held out as such, stratified by class: the same ones for every `seed`, so that
+    no run trains on what another command tests with.
 
     Args:
       source: a name; or a folder of pictures (`images.read_folder`); or an array file
@@ -79,7 +80,7 @@ def load(
         source that has seen its target says nothing about transfer.
       limit: use only that many training images: a seeded choice in which the counts of
         the classes differ by at most one, as long as no class runs out.
-      seed: of the held-out part and of `limit`.
+      seed: of `limit`.
       fallback: one of `sources.EMBEDDED`, used with a line on stderr if one of
         `sources.DOWNLOADABLE` cannot be had.
 
@@ -99,7 +100,7 @@ def load(
     else:
         count = max(1, round(_HELD_OUT_AS_TEST * len(train)))
         train, train_labels, test, test_labels = subsets.hold_out(
-            train, train_labels, count, seed
+            train, train_labels, count, seed=0
         )
     if without is not None:
         others = load(without, data_dir=data_dir)

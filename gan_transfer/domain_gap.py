@@ -45,12 +45,12 @@ class DomainGap:
 
     Attributes:
         count: target images.
-        resized: whether the source makes images of another size.
+        new_layers: whether size or classes are not the source's: some layers are new.
         gaps: one per extractor.
     """
 
     count: int
-    resized: bool
+    new_layers: bool
     gaps: dict[str, Gap]
 
     @property
@@ -73,12 +73,12 @@ class DomainGap:
 
         Up to 10 images: `latent_head` where the source makes such images already
         (nearness 0.6 or more), else `cross_domain_correspondence`; above 5,000
-        `fine_tune`; between them, and where the source's size is another, so that its
-        first layers are new, `freeze_discriminator`.
+        `fine_tune`; between them, and where some layers are new,
+        `freeze_discriminator`.
         """
         if self.count > _MANY:
             return "fine_tune"
-        if self.count > _FEW or self.resized:
+        if self.count > _FEW or self.new_layers:
             return "freeze_discriminator"
         if self.nearness >= _NEAR:
             return "latent_head"
@@ -117,7 +117,7 @@ def measure(
     target: np.ndarray,
     extractors: dict[str, features.Extractor],
     *,
-    resized: bool = False,
+    new_layers: bool = False,
     seed: int = 0,
 ) -> DomainGap:
     """The gap between two sets of images, per extractor (documents B 3.2, B 5).
@@ -132,7 +132,7 @@ def measure(
             brought to the target's format (`data.to_format`).
         target: uint8 `[M, H, W, C]`, M at least 2; a seeded 2,000 of them are used.
         extractors: by name.
-        resized: see `DomainGap`.
+        new_layers: see `DomainGap`.
         seed: fixes subsets and splits.
 
     Raises:
@@ -152,7 +152,7 @@ def measure(
         )
         for name, extractor in extractors.items()
     }
-    return DomainGap(len(target), resized, gaps)
+    return DomainGap(len(target), new_layers, gaps)
 
 
 def _gap(source: np.ndarray, target: np.ndarray, seed: int) -> Gap:

@@ -166,8 +166,9 @@ def read_folder(
 
     Args:
       folder: pictures of any size and kind, flat or in one level of sub-folders.
-      size: pixels per side; None takes the shortest side of all, rounded down to a
-        multiple of 4, and at most `MAX_DEFAULT_SIDE`.
+      size: pixels per side; None takes the shortest side of all, rounded down to 4, 5,
+        6 or 7 times a power of two as the convolutional networks need it, and at most
+        `MAX_DEFAULT_SIDE`.
       channels: 1 or 3; None takes 1 if all pictures are grey, otherwise 3.
 
     Returns:
@@ -189,7 +190,8 @@ def read_folder(
     headers = _for_each(paths, probe, failures)
     if size is None:
         shortest = min((side for side, _ in headers), default=0)
-        size = min(max(MIN_SIDE, shortest // 4 * 4), MAX_DEFAULT_SIDE)
+        halvings = max(0, shortest.bit_length() - 3)
+        size = min(max(MIN_SIDE, shortest >> halvings << halvings), MAX_DEFAULT_SIDE)
     channels = channels or max((needed for _, needed in headers), default=1)
     readable = [path for path in paths if path not in failures]
     pixels = _for_each(

@@ -112,7 +112,7 @@ def new_head(
 def gradual_thaw(
     model: sampling.Generative, depth: int, batch_norm: str
 ) -> list[schedule.Phase]:
-    """Thaw in equal phases: ends first, inner stages later (document A 3.1).
+    """Thaw in equal phases: inner stages first, the image's last (document A 3.1).
 
     Phase k of `depth + 1` keeps the `depth - k` stages nearest to the image frozen in
     both networks; the last trains everything. Source: Howard and Ruder, ULMFiT, 2018.
@@ -128,10 +128,31 @@ def gradual_thaw(
     return [phase(frozen) for frozen in range(depth, -1, -1)]
 
 
+def layerwise_rates(
+    model: sampling.Generative, depth: int, batch_norm: str
+) -> list[schedule.Phase]:
+    """Train everything, the stages near the image slower (document A 3.1).
+
+    In both networks a stage learns 2.6 times slower than its neighbour further from the
+    image. Source: Howard and Ruder, ULMFiT ("discriminative fine-tuning"), 2018.
+    """
+    rates = {}
+    for name, network in model.networks().items():
+        order = transfer.stages(network)
+        if model.IMAGE_ENDS[name] == "input":
+            order = order[::-1]
+        rates[name] = {f"{stage}_.*": 2.6**-place for place, stage in enumerate(order)}
+    prepare = functools.partial(_all_trainable, model)
+    return [schedule.Phase("layerwise_rates", 1.0, prepare, rates=rates)]
+
+
 def l2_to_source(
     model: sampling.Generative, depth: int, batch_norm: str
 ) -> list[schedule.Phase]:
-    """Fine-tune with w/2 ||W - W_source||^2 on both networks (document A 3.2(2))."""
+    """Fine-tune with w/2 ||W - W_source||^2 on both networks (document A 3.2(2)).
+
+    Layers that are new have no source: `cross_domain.phases` leaves them free.
+    """
     anchors = {
         name: regularization.L2ToSource(
             1e-3, {v.path: v.numpy() for v in network.trainable_variables}
@@ -150,9 +171,9 @@ def latent_head(
 ) -> list[schedule.Phase]:
     """Linear latent map before a frozen G, linear head on a frozen D (A 3.2(2)).
 
-    For 1 to 10 images. The generator must start with a `latent_dense` layer, see
-    `with_latent_head`. Source: Yang et al., "One-Shot Generative Domain Adaptation"
-    (GenDA), ICCV 2023.
+    For 1 to 10 images. The generator must start with a `latent_dense` layer, which
+    `cross_domain.with_latent_head` adds. Source: Yang et al., "One-Shot Generative
+    Domain Adaptation" (GenDA), ICCV 2023.
 
     Raises:
         InputError: the generator has no `latent_dense` layer.
@@ -213,26 +234,6 @@ def gains(
     return [schedule.Phase("gains", 1.0, prepare)]
 
 
-def with_latent_head(generator: keras.Model) -> keras.Model:
-    """The generator behind a linear map of its latents, identity at first (A 3.2(2)).
-
-    G'(z) = G(A z + b) with A = 1, b = 0; the layers of `generator` are shared, not
-    copied.
-
-    Raises:
-        InputError: a conditional generator.
-    """
-    if len(generator.inputs) > 1:
-        raise errors.InputError("latent_head is for generators without classes")
-    width = generator.inputs[0].shape[-1]
-    latents = keras.Input((width,), name="latents")
-    head = keras.layers.Dense(width, kernel_initializer="identity", name="latent_dense")
-    x = head(latents)
-    for layer in generator.layers[1:]:
-        x = layer(x)
-    return keras.Model(latents, x, name="generator")
-
-
 RECIPES = {
     recipe.__name__: recipe
     for recipe in (
@@ -242,12 +243,12 @@ RECIPES = {
         scale_shift,
         new_head,
         gradual_thaw,
+        layerwise_rates,
         l2_to_source,
         latent_head,
         cross_domain_correspondence,
     )
 }
-
 
 # Of a restorer; `fine_tune` trains everything there too.
 RESTORATION_RECIPES = {
@@ -290,10 +291,12 @@ class Settings:
 
     def compile(self, gan: adversarial.GAN, phase: schedule.Phase) -> None:
         """Compile `gan` for a phase, with fresh optimizers (document A 3.1)."""
-        rates = transfer.layerwise_rates(gan.generator, phase.rates)
+        rates = {
+            name: transfer.layerwise_rates(network, phase.rates.get(name, {}))
+            for name, network in gan.networks().items()
+        }
         gan.compile(
-            self._optimizer(rates),
-            self._optimizer({}),
+            *(self._optimizer(rates[name]) for name in ("generator", "discriminator")),
             loss=self.loss,
             discriminator_steps=self.discriminator_steps,
             penalties=self.penalties,

@@ -22,7 +22,7 @@ class Phase:
         name: for the log.
         share: part of the steps, in (0, 1]; a recipe's shares sum to 1.
         prepare: sets the flags; called right before `compile`.
-        rates: learning-rate rules of the generator, layer pattern -> multiplier.
+        rates: learning-rate rules per network, layer pattern -> multiplier.
         anchors: L2 to the source per network.
         generator_terms: added to a GAN's generator loss, see `adversarial.GAN.compile`.
         augmented: False leaves out the augmentation of the settings.
@@ -32,7 +32,7 @@ class Phase:
     name: str
     share: float
     prepare: Callable[[], None]
-    rates: dict[str, float] = dataclasses.field(default_factory=dict)
+    rates: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
     anchors: dict[str, regularization.L2ToSource] = dataclasses.field(
         default_factory=dict
     )

@@ -39,7 +39,8 @@ LIMIT = absl_flags.DEFINE_integer(
 SIZE = absl_flags.DEFINE_integer(
     "size",
     None,
-    "side of the square images in pixels, 16 to 256; default: as stored",
+    "side of the square images in pixels, 16 to 256, for the convolutional networks 4, "
+    "5, 6 or 7 times a power of two; default: as stored, of folders what fits",
     lower_bound=16,
     upper_bound=256,
 )

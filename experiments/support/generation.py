@@ -77,8 +77,9 @@ DISCRIMINATOR_STEPS = absl_flags.DEFINE_integer(
 BACKBONE = absl_flags.DEFINE_string(
     "backbone",
     None,
-    "weights of MobileNetV2 (.npz) for the distances of colour images; default: pixel "
-    "features only",
+    "what measures distances, beside pixel features: weights of MobileNetV2 (.npz), a "
+    "Keras model for images in [-1, 1] (.keras), inception (Keras' InceptionV3, from "
+    "its cache or the network); default: a shipped classifier for 28x28 grey images",
 )
 # The defaults first.
 MODELS = (
@@ -226,6 +227,11 @@ def settings(chosen_augment: str = "none"):
         "r1_r2": (regularization.R1, regularization.R2),
         "gradient_penalty": (regularization.GradientPenalty,),
     }
+    for holder in (PENALTY_WEIGHT, PENALTY_EVERY):
+        if PENALTY.value == "none" and holder.present:
+            raise absl_flags.Error(
+                f"--{holder.name} has no effect on --penalty=none: leave it out"
+            )
     one_centred = PENALTY.value == "gradient_penalty"
     loss = flags.one_of(flags.LOSS, LOSSES)
     weight = PENALTY_WEIGHT.value or (10.0 if one_centred else 0.1)

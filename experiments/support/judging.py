@@ -19,8 +19,8 @@ def pixels(gan, count: int, seed: int = 0):
 def extractors(train) -> dict:
     """Two unrelated feature extractors for images like uint8 `train` `[N, H, W, C]`.
 
-    The first one judges while training: MobileNetV2 if `--backbone` names its weights,
-    the shipped classifier for 28x28 grey images, else none stands before the pixel PCA.
+    The first one judges while training: what `--backbone` names, the shipped classifier
+    for 28x28 grey images, else none stands before the pixel PCA.
 
     Raises:
         InputError: fewer than two images, or no such backbone.
@@ -33,8 +33,13 @@ def extractors(train) -> dict:
             "--dataset, or raise --limit"
         )
     chosen = {}
-    if generation.BACKBONE.value is not None:
-        chosen["mobilenet"] = features.mobilenet_v2(generation.BACKBONE.value)
+    backbone = generation.BACKBONE.value
+    if backbone == "inception":
+        chosen["inception"] = features.inception()
+    elif backbone is not None and backbone.endswith(".keras"):
+        chosen["backbone"] = features.from_keras(backbone)
+    elif backbone is not None:
+        chosen["mobilenet"] = features.mobilenet_v2(backbone)
     elif train.shape[1:] == (28, 28, 1):
         chosen["classifier"] = features.classifier_features()
     chosen["pca"] = features.PixelPCA(train, max(1, min(64, len(train) // 4)))

@@ -20,8 +20,17 @@ _TEMPORARY = ".tmp"
 _NOT_COMPARED = frozenset({"out_dir", "data_dir", "verbose"})
 # Cells of studies are kept one by one: more of them do not make another study.
 _NOT_COMPARED |= {"methods", "tests", "targets", "counts", "seeds"}
-# What runs write, here and in folders below; an overwritten run loses only these.
-_ARTEFACTS = "*.csv *.json table.md *.h5 *.keras *.npz *.png events.* .*.tmp".split()
+# What runs write: an overwritten run loses these, and in the folders that runs make
+# all that ends like them.
+_FILES = "summary.json metrics.csv results.csv table.md *.weights.h5 *.keras .*.tmp "
+_FILES += "classifier_28.npz samples.png pairs.png nearest.png losses.png psnr.png "
+_FILES += "distance.png distance_*.png distances.png interpolation.png pictures.png "
+_FILES += "reconstructions.png restoration.png results_*.png error_*.png systems_*.png "
+_FILES += "bound_*.png weighted_*.png kcd_*.png pca_kernel_*.png "
+_FILES += "text_*.png omniglot_*.png rust_*.png"
+_FOLDERS = "samples cells tensorboard seed[0-9]* database*".split()
+_ENDINGS = "*.csv *.json *.md *.h5 *.keras *.npz *.png *.log flags.txt events.* "
+_ENDINGS += "tasks.sqlite* .*.tmp"
 
 
 def make_folder(path: str | os.PathLike[str]) -> pathlib.Path:
@@ -73,8 +82,8 @@ class RunDirectory:
             configuration: flag name -> value as text, one line for each value of a
                 flag that may be given several times. `out_dir`, `data_dir` and
                 `verbose` are stored, but do not tell two runs apart.
-            overwrite: remove what an earlier run wrote there; files that no run
-                writes stay.
+            overwrite: remove what an earlier run wrote there; files of other names
+                and folders that no run makes stay.
 
         Returns:
             The folder, with `resumed` set where it held this very configuration.
@@ -85,7 +94,7 @@ class RunDirectory:
             OSError: the folder cannot be written to.
         """
         folder = make_folder(path)
-        held = _held_configuration(folder)
+        held = held_configuration(folder)
         if overwrite and held is not None:
             _remove_artefacts(folder)
             held = None
@@ -160,8 +169,12 @@ def _flagfile(configuration: Mapping[str, str]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _held_configuration(folder: pathlib.Path) -> dict[str, str] | None:
-    """Reads the run that a folder holds; None where the folder is empty."""
+def held_configuration(folder: pathlib.Path) -> dict[str, str] | None:
+    """Reads the flags of the run that a folder holds; None where it is empty.
+
+    Raises:
+        errors.InputError: the folder holds something else.
+    """
     try:
         lines = (folder / _FLAGS).read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
@@ -206,9 +219,13 @@ def _shown(configuration: Mapping[str, str], name: str) -> str:
 
 def _remove_artefacts(folder: pathlib.Path) -> None:
     """Removes what runs write; `flags.txt` goes last, by being replaced."""
-    for parent, _, names in os.walk(folder, topdown=False):
-        for name in names:
-            if any(fnmatch.fnmatchcase(name, pattern) for pattern in _ARTEFACTS):
-                os.unlink(os.path.join(parent, name))
-        if parent != str(folder) and not os.listdir(parent):
-            os.rmdir(parent)
+    for pattern in _FILES.split():
+        for path in folder.glob(pattern):
+            path.unlink()
+    for made in (path for pattern in _FOLDERS for path in folder.glob(pattern)):
+        for parent, _, names in os.walk(made, topdown=False):
+            for name in names:
+                if any(fnmatch.fnmatchcase(name, each) for each in _ENDINGS.split()):
+                    os.unlink(os.path.join(parent, name))
+            if not os.listdir(parent):
+                os.rmdir(parent)

@@ -86,7 +86,7 @@ def train_cell(
     """
     import keras
 
-    from gan_transfer import adversarial, cross_domain, pretrained, recipes, schedule
+    from gan_transfer import adversarial, cross_domain, pretrained, schedule
     from gan_transfer.networks import presets
 
     train, reference = _split(images, cell)
@@ -105,10 +105,10 @@ def train_cell(
         gan = adversarial.GAN(*networks, seed=cell.seed)
         phases = [schedule.Phase("scratch", 1.0, lambda: None)]
     else:
-        gan, _ = cross_domain.migrate(
+        gan, copies = cross_domain.migrate(
             pretrained.load_gan(source), *networks, recipe=recipe, seed=cell.seed
         )
-        phases = recipes.by_name(recipe)(gan, depth, "adapt")
+        phases = cross_domain.phases(gan, copies, recipe, depth, "adapt")
     folder.mkdir(parents=True, exist_ok=True)
     evaluations = flags.EVALUATIONS.value
     rows = schedule.train(
@@ -121,7 +121,7 @@ def train_cell(
         epoch_steps=-(-steps // evaluations),
         images_per_step=flags.BATCH_SIZE.value,
         extra=(_Distances(gan, reference, extractors).callback(),),
-        verbose=0,
+        verbose=generation.progress(),
     )
     figures.sample_grid(
         folder / "samples.png",

@@ -10,7 +10,8 @@ from experiments.support import session as sessions
 
 RECIPES = (
     "auto scratch fine_tune freeze_discriminator freeze_generator scale_shift new_head "
-    "gradual_thaw l2_to_source latent_head cross_domain_correspondence"
+    "gradual_thaw layerwise_rates l2_to_source latent_head "
+    "cross_domain_correspondence"
 ).split()
 BATCH_NORM = absl_flags.DEFINE_enum(
     "batch_norm",
@@ -27,6 +28,8 @@ FLAGS = (
     generation.DEPTH,
     BATCH_NORM,
 )
+# Those that freeze stages up to --depth, by the policy --batch_norm.
+_FREEZING = ("auto", "freeze_discriminator", "freeze_generator", "gradual_thaw")
 _SAMPLES = 2000  # of a source, for the domain gap; half of them shape its balls
 _JUDGED = 1000  # samples whose diversity is reported
 
@@ -47,6 +50,11 @@ def run(script: str, candidates: list[str]) -> None:
     """
     flags.one_of(flags.LOSS, generation.LOSSES)
     asked = flags.one_of(flags.RECIPE, RECIPES)
+    for holder in (generation.DEPTH, BATCH_NORM):
+        if holder.present and asked not in _FREEZING:
+            raise absl_flags.Error(
+                f"--{holder.name} has no effect on --recipe={asked}: leave it out"
+            )
     with console.quiet_tensorflow():
         from gan_transfer import diversity, pretrained
 
@@ -104,7 +112,7 @@ def run(script: str, candidates: list[str]) -> None:
 
 def _migrated(source, about: dict, images, recipe: str, settings) -> tuple:
     """The target GAN and the phases of the recipe, whose plan is printed."""
-    from gan_transfer import adversarial, cross_domain, recipes, schedule
+    from gan_transfer import adversarial, cross_domain, schedule
     from gan_transfer.networks import presets
 
     networks = presets.build(
@@ -121,7 +129,8 @@ def _migrated(source, about: dict, images, recipe: str, settings) -> tuple:
     gan, copies = cross_domain.migrate(
         source, *networks, recipe=recipe, seed=flags.SEED.value
     )
-    phases = recipes.by_name(recipe)(gan, generation.DEPTH.value, BATCH_NORM.value)
+    depth, batch_norm = generation.DEPTH.value, BATCH_NORM.value
+    phases = cross_domain.phases(gan, copies, recipe, depth, batch_norm)
     for phase in phases:
         print(cross_domain.plan(gan, copies, phase, settings.learning_rate))
     return gan, phases
@@ -136,13 +145,13 @@ def _gap(name: str, images):
     source = pretrained.load_gan(name)
     size, channels = images.size, images.channels
     shown = judging.pixels(source, _SAMPLES, seed=5)
-    resized = shown.shape[1] != size
+    new_layers = shown.shape[1] != size or generation.classes(images) != source.classes
     shown = data.to_format(shown, size, channels, name)
     # Components of both sets: the target's own would not see what the source has more.
     order = np.random.default_rng(0).permutation(len(images.train))[:_SAMPLES]
     both = np.concatenate([shown[: _SAMPLES // 2], images.train[order]])
     gap = domain_gap.measure(
-        shown, images.train, judging.extractors(both), resized=resized
+        shown, images.train, judging.extractors(both), new_layers=new_layers
     )
     print(f"domain gap {name} -> {images.name}, {len(shown):,} samples:")
     for kind, each in gap.gaps.items():

@@ -98,7 +98,7 @@ def test_flagfile_measures_transfers_and_evaluates(
     assert measured[chosen]["count"] == 10
     described = pretrained.describe(chosen)
     size = int(given.get("size", SIZES[given["sources"].split(",")[0]][0]))
-    assert measured[chosen]["resized"] == (described["size"] != size)
+    assert measured[chosen]["new_layers"] == (described["size"] != size)
     kinds = {"classifier", "pca"} if size == 28 else {"pca"}
     assert measured[chosen]["gaps"].keys() == kinds == summary["diversity"].keys()
     for sets in summary["diversity"].values():

@@ -203,14 +203,18 @@ def test_overwrite_removes_what_runs_write_and_nothing_else(folder):
     (old.samples / "step_5.png").touch()
     old.path("tensorboard").mkdir()
     theirs = "metrics.csv state.weights.h5 .a.keras.7.tmp tensorboard/events.out.7"
-    for name in (*theirs.split(), "notes.md"):
+    cell = old.path("cells") / "a-seed0"
+    cell.mkdir(parents=True)
+    for name in (*theirs.split(), "notes.md", "cells/a-seed0/flags.txt"):
         old.path(name).touch()
     (folder / "mine").mkdir()
-    (folder / "mine" / "thesis.tex").touch()
+    for name in ("mine/thesis.tex", "mine/samples.png", "holiday.png"):
+        (folder / name).touch()
     new = run.RunDirectory.open(folder, {"steps": "9"}, overwrite=True)
     assert not new.resumed
-    assert sorted(os.listdir(folder)) == ["flags.txt", "mine", "notes.md"]
-    assert os.listdir(folder / "mine") == ["thesis.tex"]
+    left = sorted(os.listdir(folder))
+    assert left == ["flags.txt", "holiday.png", "mine", "notes.md"]
+    assert sorted(os.listdir(folder / "mine")) == ["samples.png", "thesis.tex"]
     assert (folder / "flags.txt").read_text() == "--steps=9\n"
 
 

@@ -27,8 +27,8 @@ def pictures(tmp_path):
     return tmp_path / "pictures.npz"
 
 
-def build(channels=1):
-    return presets.build("dcgan", 16, channels, width=2, latent_dim=3)
+def build(channels=1, size=16):
+    return presets.build("dcgan", size, channels, width=2, latent_dim=3)
 
 
 @pytest.fixture
@@ -87,6 +87,17 @@ def test_the_plan_shows_the_flags_of_its_phase(source):
     ]
     assert frozen == ["block1_conv"]
     assert not gan.discriminator.get_layer("block1_conv").trainable
+
+
+def test_l2_to_source_leaves_new_layers_free(source):
+    gan, copies = cross_domain.migrate(source, *build(size=32), recipe="l2_to_source")
+    (phase,) = cross_domain.phases(gan, copies, "l2_to_source", 1, "frozen")
+    for name, network in gan.networks().items():
+        new = {copy.layer for copy in copies[name] if copy.origin == "new"}
+        anchored = {path.split("/")[0] for path in phase.anchors[name].anchors}
+        assert new and anchored and not new & anchored
+        trained = {v.path.split("/")[0] for v in network.trainable_variables}
+        assert new | anchored == trained
 
 
 def test_a_new_head_is_reported_as_new(source):

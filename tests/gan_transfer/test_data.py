@@ -58,9 +58,8 @@ def test_a_tenth_is_held_out_where_there_is_no_test_part(tmp_path):
     assert np.bincount(loaded.test_labels).tolist() == [3, 2, 1]
     np.testing.assert_array_equal(loaded.test_labels, LABELS[numbers(loaded.test)])
     np.testing.assert_array_equal(loaded.train_labels, LABELS[numbers(loaded.train)])
-    again, other = data.load(path, seed=3), data.load(path, seed=4)
-    np.testing.assert_array_equal(again.test, loaded.test)
-    assert numbers(other.test) != numbers(loaded.test)
+    # Whatever the seed: what one command trains on, no other takes for unseen.
+    np.testing.assert_array_equal(data.load(path, seed=4).test, loaded.test)
 
 
 def test_at_least_one_is_held_out(tmp_path):

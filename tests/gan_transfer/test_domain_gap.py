@@ -23,15 +23,15 @@ def halves(images):
     return tf.reshape(images, [-1, 6])[:, :3]
 
 
-def gap(nearness, count=100, resized=False):
+def gap(nearness, count=100, new_layers=False):
     one = domain_gap.Gap(1.0, 0.1, 0.0, 0.1, recall=nearness / 2, own_recall=0.5)
-    return domain_gap.DomainGap(count, resized, {"pca": one})
+    return domain_gap.DomainGap(count, new_layers, {"pca": one})
 
 
 def test_a_target_of_the_source_itself_is_near():
     found = domain_gap.measure(noise(400), noise(100), {"pixels": pixels})
     one = found.gaps["pixels"]
-    assert found.count == 100 and not found.resized
+    assert found.count == 100 and not found.new_layers
     assert abs(one.distance) < 0.05 and abs(one.floor) < 0.05
     assert one.floor_sd > 0
     assert one.recall == pytest.approx(one.own_recall, abs=0.12)
@@ -66,9 +66,11 @@ def test_recall_is_that_of_the_metrics():
 
 def test_the_same_images_give_the_same_gap():
     source, target = noise(30), noise(9)
-    first = domain_gap.measure(source, target, {"pixels": pixels}, resized=True)
-    assert domain_gap.measure(source, target, {"pixels": pixels}, resized=True) == first
-    assert first.resized
+    first = domain_gap.measure(source, target, {"pixels": pixels}, new_layers=True)
+    assert (
+        domain_gap.measure(source, target, {"pixels": pixels}, new_layers=True) == first
+    )
+    assert first.new_layers
 
 
 def test_three_images_have_no_floor_and_one_is_refused():
@@ -89,7 +91,7 @@ def test_nearness_is_the_mean_of_the_extractors_and_at_most_one():
 
 
 @pytest.mark.parametrize(
-    ("nearness", "count", "resized", "recipe"),
+    ("nearness", "count", "new_layers", "recipe"),
     [
         (0.6, 10, False, "latent_head"),
         (0.59, 10, False, "cross_domain_correspondence"),
@@ -100,8 +102,8 @@ def test_nearness_is_the_mean_of_the_extractors_and_at_most_one():
         (0.1, 5001, True, "fine_tune"),
     ],
 )
-def test_the_recipe_follows_count_and_nearness(nearness, count, resized, recipe):
-    found = gap(nearness, count, resized)
+def test_the_recipe_follows_count_and_nearness(nearness, count, new_layers, recipe):
+    found = gap(nearness, count, new_layers)
     assert found.recipe == recipe in recipes.RECIPES
     assert found.advice().endswith(f"by {recipe}") or count <= 10
 

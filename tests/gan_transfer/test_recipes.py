@@ -46,6 +46,7 @@ FROZEN = {
         ({"head_conv"}, {"block1_conv"}),
         (set(), set()),
     ],
+    "layerwise_rates": [(set(), set())],
     "l2_to_source": [(set(), set())],
     "latent_head": [(GENERATOR, {"block1_conv", "block2_conv"})],
     "cross_domain_correspondence": [(set(), set())],
@@ -181,13 +182,33 @@ def test_l2_to_source_is_anchored_at_the_copied_weights():
     assert all(gan.anchors[name] is phase.anchors[name] for name in phase.anchors)
 
 
+def test_stages_near_the_image_learn_slower():
+    gan, copies = cross_domain.migrate(
+        _source("dcgan"), *_pair(), recipe="layerwise_rates"
+    )
+    (phase,) = cross_domain.phases(gan, copies, "layerwise_rates", 1, "frozen")
+    recipes.Settings().compile(gan, phase)
+    rates = gan.generator_optimizer.rates, gan.discriminator_optimizer.rates
+    kernels = (
+        ("stem_dense", "block1_conv", "block2_conv", "head_conv"),
+        (
+            "head_dense",
+            "block2_conv",
+            "block1_conv",
+        ),
+    )
+    for found, layers in zip(rates, kernels, strict=True):
+        factors = [found[f"{layer}/kernel"] for layer in layers]
+        assert factors == pytest.approx([2.6**-k for k in range(len(layers))])
+
+
 def _trained(model):
     return {variable.path for variable in model.trainable_variables}
 
 
 def test_latent_head_is_the_identity_at_first_and_trains_alone():
     generator, discriminator = _pair()
-    headed = recipes.with_latent_head(generator)
+    headed = cross_domain.with_latent_head(generator)
     names = [layer.name for layer in headed.layers]
     assert names[:2] == ["latents", "latent_dense"]
     assert names[2:] == [layer.name for layer in generator.layers[1:]]
@@ -203,7 +224,7 @@ def test_latent_head_is_the_identity_at_first_and_trains_alone():
 def test_latent_head_refusals():
     conditional, _ = presets.build("dcgan", 16, 1, classes=3, width=2)
     with pytest.raises(errors.InputError, match="without classes"):
-        recipes.with_latent_head(conditional)
+        cross_domain.with_latent_head(conditional)
     (phase,) = recipes.latent_head(adversarial.GAN(*_pair()), 1, "frozen")
     with pytest.raises(errors.InputError, match="'latent_dense' matches no layer"):
         phase.prepare()
@@ -230,7 +251,7 @@ def test_settings_compile_with_the_given_values():
     gan = adversarial.GAN(*_pair())
     anchors = {"generator": regularization.L2ToSource(0.1, {})}
     phase = schedule.Phase(
-        "all", 1.0, lambda: None, rates={"head_.*": 0.1}, anchors=anchors
+        "all", 1.0, lambda: None, rates={"generator": {"head_.*": 0.1}}, anchors=anchors
     )
     settings = recipes.Settings(
         learning_rate=3e-3,
@@ -272,7 +293,9 @@ def test_settings_compile_with_the_given_values():
 
 def test_settings_refuse_rates_that_match_nothing():
     gan = adversarial.GAN(*_pair())
-    phase = schedule.Phase("typo", 1.0, lambda: None, rates={"haed_.*": 0.1})
+    phase = schedule.Phase(
+        "typo", 1.0, lambda: None, rates={"generator": {"haed_.*": 0.1}}
+    )
     with pytest.raises(errors.InputError, match="'haed_"):
         recipes.Settings().compile(gan, phase)
 
@@ -282,7 +305,9 @@ def test_settings_scale_the_loss_in_float16():
     keras.config.set_dtype_policy("mixed_float16")
     try:
         gan = adversarial.GAN(*_pair("sngan"))
-        phase = schedule.Phase("all", 1.0, lambda: None, rates={"head_.*": 0.1})
+        phase = schedule.Phase(
+            "all", 1.0, lambda: None, rates={"generator": {"head_.*": 0.1}}
+        )
         recipes.Settings().compile(gan, phase)
         logs = gan.train_step(tf.constant(data.to_float(_pixels(16, count=3))))
     finally:

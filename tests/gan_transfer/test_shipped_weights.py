@@ -1,9 +1,13 @@
+import hashlib
+import os
+import pathlib
+import re
 import time
 
 import numpy as np
 import pytest
 
-from gan_transfer import features, pretrained
+from gan_transfer import data, features, pretrained
 
 SHAPES = {
     "emoji64": (64, 64, 3),
@@ -35,6 +39,27 @@ def test_size_and_description(name):
     about = pretrained.describe(name)
     size, _, channels = SHAPES[name]
     assert (about["size"], about["channels"], about["classes"]) == (size, channels, 0)
+
+
+def test_every_file_is_the_one_that_its_readme_describes():
+    text = (pretrained.WEIGHTS / "README.md").read_text()
+    described = dict(re.findall(r"\| `(\S+\.npz)` .*`([0-9a-f]{64})` \|", text))
+    files = pretrained.WEIGHTS.glob("*.npz")
+    digests = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+    assert digests == described
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "least"), [("mnist", 0, 0.992), ("fashion_mnist", 10, 0.915)]
+)
+def test_the_classifier_is_as_good_as_its_readme_says(name, first, least):
+    folder = pathlib.Path(os.environ.get("GAN_TRANSFER_DATA", "nowhere"))
+    if not (folder / f"{name}.npz").exists():
+        pytest.skip(f"{name}.npz is not in $GAN_TRANSFER_DATA: nothing to measure on")
+    images = data.load(name, data_dir=folder)
+    rows = features.extract(features.classifier_probabilities(), images.test)
+    guessed = rows[:, first : first + 10].argmax(axis=1)
+    assert (guessed == images.test_labels).mean() >= least
 
 
 def test_digits_are_digits_to_the_classifier():
