@@ -37,7 +37,7 @@ def main(argv):
     source = flags.MODEL.value or "restorer_gray"
     about = pretrained.describe(source)
     channels = about["channels"]
-    data = restoration.training_data(channels, restoration.PATCH.value)
+    data = restoration.training_data(channels, [restoration.PATCH.value])
     epoch_steps = -(-(flags.STEPS.value or _DEFAULT_STEPS) // flags.EVALUATIONS.value)
     with generation.strategy_scope():
         network = restoration.build(about["model"], channels)
@@ -61,9 +61,7 @@ def main(argv):
         lambda phase: restoration.compile_for(
             restorer, data.damage, loss, epoch_steps * flags.EVALUATIONS.value, 0
         ),
-        lambda start: data.batches(
-            flags.BATCH_SIZE.value, restoration.PATCH.value, start
-        ),
+        lambda start: data.batches(flags.BATCH_SIZE.value, data.sides[0], start),
         data,
         epoch_steps=epoch_steps,
         title=f"{about['model']} from {source}, {recipe}, on {data.name}",

@@ -2,8 +2,9 @@ r"""Train a restorer on photographs or on drawn pictures (documents A 4.2, D 3.2
 
 --model is restorer (the default), unrolled_sparse or document_a; --loss is
 root_mean_square (the default), charbonnier, l1, l2 or huber. The last --late_share of
-the updates see larger patches, as many pixels in all. Run it again to continue where it
-was stopped.
+the updates see larger patches, as many pixels in all. Pairs (--noisy_images) are read
+as they are: floats on a scale from 0 to 1, which noise may leave. Run it again to
+continue where it was stopped.
 
 Examples:
     python -m experiments.pretrain_restorer --photographs=my_pictures --channels=3
@@ -43,8 +44,10 @@ def main(argv):
     epoch_steps = -(-(flags.STEPS.value or _DEFAULT_STEPS) // flags.EVALUATIONS.value)
     steps = epoch_steps * flags.EVALUATIONS.value
     first = steps - round(_LATE_SHARE.value * flags.EVALUATIONS.value) * epoch_steps
-    largest = restoration.PATCH.value * (2 if first < steps else 1)
-    data = restoration.training_data(channels, largest)
+    sides = [restoration.PATCH.value, 2 * restoration.PATCH.value]
+    data = restoration.training_data(channels, sides if first < steps else sides[:1])
+    if len(data.sides) == 1:
+        first = steps
     with generation.strategy_scope():
         network = restoration.build(model, channels)
         restorer = restoration.procedure(network, channels)
@@ -55,10 +58,9 @@ def main(argv):
     ]
 
     def batches(start):
-        side, count = restoration.PATCH.value, flags.BATCH_SIZE.value
-        if start >= first:
-            side, count = 2 * side, max(1, count // 4)
-        return data.batches(count, side, start)
+        if start < first:
+            return data.batches(flags.BATCH_SIZE.value, data.sides[0], start)
+        return data.batches(max(1, flags.BATCH_SIZE.value // 4), data.sides[1], start)
 
     restoration_session.train(
         argv[0],

@@ -1,4 +1,4 @@
-"""Array files in, uint8 images out: NumPy and IDX (document A 3.2, document B 3.2.1).
+"""Array files in, images out: NumPy and IDX (document A 3.2, document B 3.2.1).
 
 The documents speak of `noisy_images.npy` and the like; MNIST is published as IDX.
 """
@@ -46,12 +46,7 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
         could run code), NaN, values or shapes that are no images, labels that do not
         fit.
     """
-    if not path.is_file():
-        raise errors.InputError(f"{path}: no such array file")
-    if _is_idx(path):
-        found = {"x_train": _read_idx(path)}
-    else:
-        found = _read_numpy(path)
+    found = _read_arrays(path)
     negative = any(
         found[key].dtype.kind == "f" and found[key].size and np.min(found[key]) < 0
         for key in found
@@ -71,6 +66,31 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
     return arrays
 
 
+def read_floats(path: pathlib.Path) -> np.ndarray:
+    """Reads the images of `read`'s files without rounding them (document A 4.2).
+
+    Values: floats are taken as they are, whatever their range; uint8 is divided by
+    255 and uint16 by 65535, their full scale; other integers must lie in 0..255 and
+    are divided by 255; booleans become 0 and 1.
+
+    Args:
+      path: the file.
+
+    Returns:
+      float32 `[N, H, W, C]`, C one of 1, 3, 4.
+
+    Raises:
+      errors.InputError: as for `read`, but for the range of floats.
+    """
+    array = _as_images(_read_arrays(path)["x_train"], str(path))
+    if array.dtype.kind == "f":
+        _bounds(array, str(path))
+        return array.astype(np.float32)
+    if array.dtype == np.uint16:
+        return array / np.float32(65535)
+    return to_pixels(array, str(path), signed=False) / np.float32(255)
+
+
 def to_pixels(array: np.ndarray, where: str, *, signed: bool) -> np.ndarray:
     """Checks and converts an array of images (document A 3.2).
 
@@ -85,18 +105,7 @@ def to_pixels(array: np.ndarray, where: str, *, signed: bool) -> np.ndarray:
     Raises:
       errors.InputError: it cannot be read as images.
     """
-    if array.ndim == 3:
-        array = array[..., None]
-    shape = list(array.shape)
-    if array.ndim != 4 or shape[3] not in (1, 3, 4):
-        raise errors.InputError(
-            f"{where}: shape {shape} is not [N, H, W] or [N, H, W, C], C = 1, 3 or 4"
-        )
-    if shape[0] == 0 or min(shape[1:3]) < images.MIN_SIDE:
-        raise errors.InputError(
-            f"{where}: shape {shape} has no image of at least "
-            f"{images.MIN_SIDE}x{images.MIN_SIDE} pixels"
-        )
+    array = _as_images(array, where)
     if array.dtype == np.uint8:
         return array
     if array.dtype == np.bool_:
@@ -105,12 +114,7 @@ def to_pixels(array: np.ndarray, where: str, *, signed: bool) -> np.ndarray:
         raise errors.InputError(
             f"{where}: {array.dtype} values are no images; save uint8 or float32"
         )
-    low, high = float(array.min()), float(array.max())
-    if not (math.isfinite(low) and math.isfinite(high)):
-        index = np.argwhere(~np.isfinite(array))[0]
-        raise errors.InputError(
-            f"{where}: NaN or infinite in image {index[0]}; remove that image"
-        )
+    low, high = _bounds(array, where)
     floating = array.dtype.kind == "f"
     bottom, top = ((-1 if signed else 0), 1) if floating else (0, 255)
     if low < bottom or high > top:
@@ -155,6 +159,40 @@ def to_labels(labels: np.ndarray, count: int, where: str) -> np.ndarray:
             f"number the classes from 0, below {MAX_CLASSES}"
         )
     return labels.astype(np.int32)
+
+
+def _read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        raise errors.InputError(f"{path}: no such array file")
+    return {"x_train": _read_idx(path)} if _is_idx(path) else _read_numpy(path)
+
+
+def _as_images(array: np.ndarray, where: str) -> np.ndarray:
+    """`[N, H, W, C]`, of whatever values."""
+    if array.ndim == 3:
+        array = array[..., None]
+    shape = list(array.shape)
+    if array.ndim != 4 or shape[3] not in (1, 3, 4):
+        raise errors.InputError(
+            f"{where}: shape {shape} is not [N, H, W] or [N, H, W, C], C = 1, 3 or 4"
+        )
+    if shape[0] == 0 or min(shape[1:3]) < images.MIN_SIDE:
+        raise errors.InputError(
+            f"{where}: shape {shape} has no image of at least "
+            f"{images.MIN_SIDE}x{images.MIN_SIDE} pixels"
+        )
+    return array
+
+
+def _bounds(array: np.ndarray, where: str) -> tuple[float, float]:
+    """Lowest and highest value, which are finite."""
+    low, high = float(array.min()), float(array.max())
+    if not (math.isfinite(low) and math.isfinite(high)):
+        index = np.argwhere(~np.isfinite(array))[0]
+        raise errors.InputError(
+            f"{where}: NaN or infinite in image {index[0]}; remove that image"
+        )
+    return low, high
 
 
 def _read_numpy(path: pathlib.Path) -> dict[str, np.ndarray]:

@@ -16,7 +16,8 @@ from restoration import filling, noise, tiles
 _IMPULSES = 0.002
 # With holes at random, nearly all clean photographs are estimated to be cleaner.
 _CLEAN = 5 / 255
-_LOW, _HIGH = -2, 3
+# Of pictures on a scale from 0 to 1; noise leaves it, other scales leave this.
+RANGE = (-2, 3)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -205,7 +206,7 @@ def _checked(
             f"image holds {count} values that are not finite; mark them as missing in "
             "the mask"
         )
-    if values.min() < _LOW or values.max() > _HIGH:
+    if values.min() < RANGE[0] or values.max() > RANGE[1]:
         raise errors.InputError(
             f"image holds values from {values.min():.4g} to {values.max():.4g}; they "
             "must be on a scale from 0 to 1: divide 8 bits by 255, 16 bits by 65535"

@@ -58,14 +58,14 @@ def batch(
     A picture is drawn with a probability in proportion to its area.
 
     Args:
-        pictures: uint8 `[H, W, C]`, or float32 in [0, 1]; both sides at least `size`.
+        pictures: uint8 `[H, W, C]`, or float32; both sides at least `size`.
         count: patches.
         size: side of a patch in pixels.
         seed: of the run.
         step: number of the update.
 
     Returns:
-        float32 `[count, size, size, C]` in [0, 1].
+        float32 `[count, size, size, C]`: uint8 as [0, 1], float32 as it is.
     """
     rng = np.random.default_rng((seed, step))
     areas = np.cumsum([each.shape[0] * each.shape[1] for each in pictures])

@@ -88,12 +88,14 @@ class TrainingData:
         pictures: uint8 `[H, W, C]` each; of pairs, `[H, W, 2 C]`, damaged before clean.
         damage: of clean batches, or None for pairs.
         judge: scores on what is held out.
+        sides: of the patches in pixels, phase by phase.
     """
 
     name: str
     pictures: list
     damage: Callable | None
     judge: Any
+    sides: list[int]
 
     def batches(self, count: int, side: int, start: int):
         """Batches for `supervised.Restorer` from update `start` on."""
@@ -113,61 +115,65 @@ def _pair(both):
     return damaged, tf.zeros_like(damaged[..., :1]), tf.zeros_like(damaged), clean
 
 
-def training_data(channels: int, largest: int) -> TrainingData:
+def training_data(channels: int, sides: list[int]) -> TrainingData:
     """The pairs or the photographs that the flags name, some of them held out.
 
     Args:
         channels: 1 or 3.
-        largest: side of the largest patches; smaller pictures are refused, all of them
-            and before anything is written.
+        sides: of the patches, phase by phase. Photographs smaller than the largest are
+            refused, all of them and before anything is written; pairs leave out the
+            phases that they are too small for, and say so.
 
     Raises:
         errors.InputError: nothing usable there, or flags that contradict each other.
     """
     import numpy as np
 
-    from restoration import masks, mixture, patches, validation
+    from restoration import masks, mixture, pairs, patches, validation
 
     if NOISY_IMAGES.value or CLEAN_IMAGES.value:
-        pairs, name = _read_pairs(channels)
-        patches.batches(pairs, 1, largest)
-        pictures, held = patches.hold_out(pairs, VALIDATION.value, 0)
-        both = np.stack(held) / np.float32(255)
-        judge = validation.PairValidation(both[..., :channels], both[..., channels:])
-        return TrainingData(name, pictures, None, judge)
+        noisy, clean = _pair_files()
+        both = pairs.read(noisy, clean, channels)
+        sides = _fitting(sides, both[0].shape)
+        pictures, held = patches.hold_out(both, VALIDATION.value, 0)
+        judged = np.stack(held)
+        judge = validation.PairValidation(
+            judged[..., :channels], judged[..., channels:]
+        )
+        return TrainingData(noisy.name, pictures, None, judge, sides)
     pictures, name = _photographs(channels)
-    patches.batches(pictures, 1, largest)
+    patches.batches(pictures, 1, max(sides))
     pictures, held = patches.hold_out(pictures, VALIDATION.value, 0)
     damage = mixture.gaussian
     if DAMAGE.value == "mixture":
         count, side = BANK
-        damage = mixture.Mixture(masks.bank(count, max(side, largest), seed=0))
+        damage = mixture.Mixture(masks.bank(count, max(side, *sides), seed=0))
     smallest = min(min(each.shape[:2]) for each in held)
     judge = validation.Validation(held, min(160, smallest // 8 * 8), damage)
-    return TrainingData(name, pictures, damage, judge)
+    return TrainingData(name, pictures, damage, judge, sides)
 
 
-def _read_pairs(channels: int) -> tuple[list, str]:
-    import numpy as np
-
-    from gan_transfer import array_files, images
-
+def _pair_files() -> list[pathlib.Path]:
+    """Where --noisy_images and --clean_images are."""
     files = NOISY_IMAGES.value, CLEAN_IMAGES.value
     if None in files or PHOTOGRAPHS.present or DAMAGE.present:
         raise errors.InputError(
             "--noisy_images and --clean_images go together, without --photographs and "
             "--damage; give both or none"
         )
-    both = [
-        images.convert_channels(array_files.read(find(file))["x_train"], channels)
-        for file in files
-    ]
-    if both[0].shape != both[1].shape:
-        raise errors.InputError(
-            f"{files[0]} holds {list(both[0].shape)} and {files[1]} "
-            f"{list(both[1].shape)}; pairs need as many images of the same size"
+    return [find(file) for file in files]
+
+
+def _fitting(sides: list[int], shape: tuple[int, ...]) -> list[int]:
+    """The patch sides that pairs of a shape are large enough for, or their own side."""
+    fitting = [side for side in sides if side <= min(shape[:2])] or [min(shape[:2])]
+    if fitting != sides:
+        left_out = ", ".join(str(side) for side in sides if side not in fitting)
+        print(
+            f"pairs of {shape[1]}x{shape[0]} pixels: patches of {fitting[0]} pixels, "
+            f"none of {left_out}, which do not fit"
         )
-    return list(np.concatenate(both, axis=-1)), pathlib.Path(files[0]).name
+    return fitting
 
 
 def _photographs(channels: int) -> tuple[list, str]:

@@ -228,3 +228,39 @@ def test_labels_that_do_not_fit_are_refused(tmp_path, labels, expected):
 def test_labels_of_one_part_only_are_refused(tmp_path):
     path = npz(tmp_path, x_train=PIXELS, y_train=np.arange(5), x_test=PIXELS)
     assert "has y_train but no y_test" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("array", "expected"),
+    [
+        (PIXELS, PIXELS / np.float32(255)),
+        (PIXELS.astype(np.int64), PIXELS / np.float32(255)),
+        (257 * PIXELS.astype(np.uint16), PIXELS / np.float32(255)),
+        (PIXELS > 100, (PIXELS > 100).astype(np.float32)),
+        (PIXELS / 200 - 0.5, np.float32(PIXELS / 200 - 0.5)),
+        (np.float16(PIXELS), np.float32(PIXELS)),
+    ],
+)
+def test_floats_are_read_as_they_are_and_integers_by_their_full_scale(
+    tmp_path, array, expected
+):
+    found = array_files.read_floats(npy(tmp_path, array))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected[..., None], rtol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("array", "expected"),
+    [
+        (np.full((1, 8, 8), np.nan), "NaN or infinite in image 0"),
+        (np.full((1, 8, 8), 256, np.int32), "rescale them to 0..255"),
+        (np.full((1, 8, 8), -1, np.int16), "rescale them to 0..255"),
+        (np.zeros((1, 8, 8), np.complex64), "complex64 values are no images"),
+        (np.zeros((1, 8, 8, 2)), "is not [N, H, W]"),
+    ],
+)
+def test_floats_that_are_none_are_refused(tmp_path, array, expected):
+    path = npy(tmp_path, array)
+    with pytest.raises(errors.InputError) as caught:
+        array_files.read_floats(path)
+    assert str(path) in str(caught.value) and expected in str(caught.value)
