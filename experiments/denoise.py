@@ -3,7 +3,8 @@
 --method is learned (the default, a trained restorer), sparse (orthogonal matching
 pursuit over cosine patches), ksvd (the same over patches that K-SVD learns from the
 picture), sliding_dct (thresholded cosine patches) or total_variation (few edges).
-sparse and ksvd take minutes for a megapixel, the longer the weaker the noise.
+sparse and ksvd take minutes for a megapixel, the longer the weaker the noise. A --model
+that was trained on pairs takes the picture as it is, whatever --sigma says.
 
 Example:
     python -m experiments.denoise --sigma=25 --input=noisy.png --output=clean.png
@@ -28,11 +29,14 @@ def main(argv):
     with console.quiet_tensorflow():
         from restoration import inference, iterative, noise, patch_sparse
 
-    choose = restorers.networks() if method == restorers.LEARNED else None
+    choose = restorers.networks(blind=True) if method == restorers.LEARNED else None
+    blind = restorers.is_blind()
 
     def restore(pixels, mask):
-        sigma, remark = restorers.noise_level(lambda: noise.estimate_sigma(pixels))
-        if sigma == 0:
+        sigma, remark = 0.0, restorers.BLIND
+        if not blind:
+            sigma, remark = restorers.noise_level(lambda: noise.estimate_sigma(pixels))
+        if sigma == 0 and not blind:
             restored = pixels
         elif method == restorers.LEARNED:
             network = choose(pixels.shape[2])

@@ -2,13 +2,15 @@
 
 The noise level is estimated (or given by --sigma), dead and stuck pixels (salt and
 pepper) are found, and what --mask or --mask_alpha marks is filled in. --method is
-learned. For one known damage, inpaint, denoise and deblur do better.
+learned. For one known damage, inpaint, denoise and deblur do better. A --model that was
+trained on pairs takes the picture as it is, whatever --sigma says, and no mask.
 
 Example:
     python -m experiments.restore --input=old.jpg --mask=cracks.png --output=new.png
 """
 
 from experiments.support import console, flags, picture_jobs, restorers
+from gan_transfer import errors
 
 flags.adopt(
     *picture_jobs.FLAGS,
@@ -28,16 +30,27 @@ def main(argv):
     with console.quiet_tensorflow():
         from restoration import inference
 
-    choose = restorers.networks()
+    choose = restorers.networks(blind=True)
+    blind = restorers.is_blind()
+    if blind and (picture_jobs.MASK.value or picture_jobs.MASK_ALPHA.value):
+        raise errors.InputError(
+            f"--model={flags.MODEL.value} was {restorers.BLIND}; leave the mask out"
+        )
 
-    def restore(pixels, mask):
+    def told(pixels, mask):
+        """Mask, noise level and what is printed of them."""
+        if blind:
+            return None, 0.0, [restorers.BLIND]
         found = inference.diagnose(pixels, mask)
         sigma, remark = restorers.noise_level(lambda: found.sigma)
-        remarks = [f"{found.impulses:.1%} impulses", remark]
+        return found.mask, sigma, [f"{found.impulses:.1%} impulses", remark]
+
+    def restore(pixels, mask):
+        missing, sigma, remarks = told(pixels, mask)
         restored = inference.restore(
             choose(pixels.shape[2]),
             pixels,
-            found.mask,
+            missing,
             sigma,
             ensemble=restorers.ENSEMBLE.value,
         )

@@ -26,6 +26,7 @@ ENSEMBLE = absl_flags.DEFINE_boolean(
     "--method=learned: mean over 8 rotations and flips, a little better, 8x slower",
 )
 LEARNED = "learned"
+BLIND = "trained on pairs: told neither noise level nor mask"
 SHIPPED = {1: "restorer_gray", 3: "restorer_color"}
 _HARDLY_NOISY = 2 / 255
 
@@ -69,11 +70,23 @@ def noise_level(estimate: Callable[[], float]) -> tuple[float, str]:
     return level, f"noise {255 * level:.1f} of 255 ({origin})"
 
 
-def networks() -> Callable[[int], object]:
+def is_blind() -> bool:
+    """Whether --model was trained on pairs, where nothing told it of the damage."""
+    from restoration import pretrained
+
+    model = flags.MODEL.value
+    return model is not None and pretrained.describe(model).get("damage") == "pairs"
+
+
+def networks(*, blind: bool = False) -> Callable[[int], object]:
     """Returns what gives the network for 1 or 3 channels: --model, or a shipped one.
 
+    Args:
+        blind: whether the command applies networks that are told nothing, too.
+
     Raises:
-        errors.InputError: --model cannot be loaded, or later, is for other channels.
+        errors.InputError: --model cannot be loaded, must be told nothing, or later, is
+            for other channels.
     """
     from restoration import pretrained
 
@@ -82,6 +95,11 @@ def networks() -> Callable[[int], object]:
     if model is None:
         return lambda channels: load(SHIPPED[channels])
     made_for = load(model).inputs[0].shape[-1]
+    if is_blind() and not blind:
+        raise errors.InputError(
+            f"--model={model} was {BLIND}; use it with experiments.restore or "
+            "experiments.denoise"
+        )
 
     def given(channels: int):
         if channels != made_for:

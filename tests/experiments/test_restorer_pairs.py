@@ -4,8 +4,9 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from restoration import patches, pretrained
+from restoration import metrics, networks, patches, pretrained
 
 SHORT = ("--steps=4", "--evaluations=4", "--batch_size=4", "--noverbose")
 
@@ -124,3 +125,60 @@ def test_one_of_the_two_files_is_not_enough(refused, files):
     refused(f"pretrain_restorer --noisy_images={files}/noisy.npy", "go together")
     pair = f"--noisy_images={files}/noisy.npy --clean_images={files}/clean.npy"
     refused(f"pretrain_restorer {pair} --damage=noise", "without --photographs and")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """A noisy picture with salt and pepper, a mask, a network trained on pairs."""
+    folder = tmp_path_factory.mktemp("pictures")
+    pixels = np.random.default_rng(3).integers(0, 256, (20, 30), np.uint8)
+    pixels[::7, ::5], pixels[3::7, 2::5] = 0, 255
+    Image.fromarray(pixels).save(folder / "photo.png")
+    Image.fromarray(np.uint8(255 * (pixels > 128))).save(folder / "mask.png")
+    np.save(folder / "kernel.npy", np.ones((1, 3)) / 3)
+    network = networks.restorer(1, widths=(4, 4), blocks=1)
+    draws = np.random.default_rng(4)
+    network.set_weights(
+        [0.3 * draws.standard_normal(w.shape) for w in network.get_weights()]
+    )
+    pretrained.save(network, folder / "net.restorer.npz", {"damage": "pairs"})
+    image = pixels[None, :, :, None] / np.float32(255)
+    told_nothing = network([image, 0 * image, 0 * image]).numpy()
+    assert np.ptp(told_nothing - network([image, 0 * image + 0.1, 0 * image])) > 0.01
+    np.save(folder / "expected.npy", metrics.quantise(told_nothing)[0, :, :, 0])
+    return folder
+
+
+@pytest.mark.parametrize(
+    "line", ["restore", "restore --sigma=9", "denoise", "denoise --sigma=0"]
+)
+def test_a_network_trained_on_pairs_is_told_nothing(command, pictures, tmp_path, line):
+    script, *flags = line.split()
+    given = (f"--input={pictures}/photo.png", f"--output={tmp_path}/new.png")
+    model = f"--model={pictures}/net.restorer.npz"
+    done = command(script, *flags, *given, model, "--nostrip")
+    assert done.returncode == 0, done.stderr
+    said = "8 bits, trained on pairs: told neither noise level nor mask;"
+    assert said in done.stdout
+    with Image.open(tmp_path / "new.png") as picture:
+        np.testing.assert_array_equal(picture, np.load(pictures / "expected.npy"))
+
+
+@pytest.mark.parametrize(
+    ("line", "part"),
+    [
+        ("restore --mask={p}/mask.png", "nor mask; leave the mask out"),
+        ("inpaint --mask={p}/mask.png", "nor mask; use it with experiments.restore"),
+        ("deblur --kernel={p}/kernel.npy", "told neither noise level nor mask; use it"),
+    ],
+)
+def test_what_a_network_trained_on_pairs_cannot_do_is_refused(
+    command, contents, pictures, tmp_path, line, part
+):
+    script, flag = line.format(p=pictures).split()
+    given = (f"--input={pictures}/photo.png", f"--output={tmp_path}/new.png")
+    done = command(script, flag, *given, f"--model={pictures}/net.restorer.npz")
+    assert done.returncode == 2
+    (error,) = done.stderr.splitlines()
+    assert part in error
+    assert contents(tmp_path) == {}
