@@ -3,7 +3,7 @@ r"""Carry a pretrained restorer to other pictures or damage (documents A 3.3(2),
 --model is a shipped restorer (restorer_gray by default), a .restorer.npz file or a run
 directory; --loss is root_mean_square (the default), charbonnier, l1, l2 or huber;
 --recipe is fine_tune (the default), head_only (the last stage) or gains (a factor per
-channel). Run it again to continue where it was stopped.
+channel); what it trains is printed. Run it again to continue where it was stopped.
 
 Examples:
     python -m experiments.finetune_restorer --photographs=my_scans --recipe=gains
@@ -29,30 +29,31 @@ def main(argv):
     loss = flags.one_of(flags.LOSS, restoration.LOSSES)
     recipe = flags.one_of(flags.RECIPE, RECIPES)
     with console.quiet_tensorflow():
-        import keras
-
-        from gan_transfer import recipes
+        from gan_transfer import copying, recipes
         from restoration import networks, pretrained
 
     source = flags.MODEL.value or "restorer_gray"
-    about = pretrained.describe(source)
-    channels = about["channels"]
+    loaded = pretrained.load(source)
+    model, channels = loaded.name, loaded.inputs[0].shape[-1]
     data = restoration.training_data(channels, [restoration.PATCH.value])
     epoch_steps = -(-(flags.STEPS.value or _DEFAULT_STEPS) // flags.EVALUATIONS.value)
     with generation.strategy_scope():
-        network = restoration.build(about["model"], channels)
-        network.set_weights(pretrained.load(source).get_weights())
+        network = networks.in_policy(loaded, flags.MIXED_PRECISION.value)
         if recipe == "gains":
             network = networks.with_gains(network)
         restorer = restoration.procedure(network, channels)
     phases = recipes.RESTORATION_RECIPES[recipe](restorer, 0, "frozen")
+    copies = [copying.LayerCopy(each.name, "copied") for each in loaded.layers]
+    for phase in phases:
+        phase.prepare()
+        print(f"phase {phase.name}, {phase.share:.0%} of the updates")
+        print(copying.plan(network, copies, learning_rate=flags.LEARNING_RATE.value))
 
     def finished(best):
-        plain = best
         if recipe == "gains":
-            plain = keras.models.clone_model(pretrained.load(source))
-            networks.fold_gains(best, plain)
-        return restoration.in_float32(plain, about["model"], channels)
+            networks.fold_gains(best, loaded)
+            return loaded
+        return networks.in_policy(best, "float32")
 
     restoration_session.train(
         argv[0],
@@ -64,9 +65,9 @@ def main(argv):
         lambda start: data.batches(flags.BATCH_SIZE.value, data.sides[0], start),
         data,
         epoch_steps=epoch_steps,
-        title=f"{about['model']} from {source}, {recipe}, on {data.name}",
+        title=f"{model} from {source}, {recipe}, on {data.name}",
         description={
-            "model": about["model"],
+            "model": model,
             "channels": channels,
             "source": source,
             "recipe": recipe,

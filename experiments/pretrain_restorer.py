@@ -39,6 +39,7 @@ def main(argv):
     loss = flags.one_of(flags.LOSS, restoration.LOSSES)
     with console.quiet_tensorflow():
         from gan_transfer import schedule
+        from restoration import networks
 
     channels = flags.CHANNELS.value or 1
     epoch_steps = -(-(flags.STEPS.value or _DEFAULT_STEPS) // flags.EVALUATIONS.value)
@@ -74,7 +75,7 @@ def main(argv):
         epoch_steps=epoch_steps,
         title=f"{model} on {data.name}",
         description={"model": model, "channels": channels},
-        finished=lambda best: restoration.in_float32(best, model, channels),
+        finished=lambda best: networks.in_policy(best, "float32"),
     )
 
 

@@ -53,6 +53,11 @@ def main(argv):
 
     source = flags.MODEL.value or "restorer_gray"
     network = pretrained.load(source)
+    if network.inputs[0].shape[-1] != 1:
+        raise errors.InputError(
+            f"--model={source} is for colour pictures and those of the study are grey; "
+            "leave it out, or name a grey restorer"
+        )
     targets = {name: restoration_targets.TARGETS[name]() for name in _TARGETS.value}
     directory = restoration.open_run(argv[0])
     measures, references = {}, {}

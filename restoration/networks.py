@@ -128,6 +128,29 @@ def fold_gains(gained: keras.Model, network: keras.Model) -> None:
         layer.set_weights(values)
 
 
+def in_policy(network: keras.Model, policy: str) -> keras.Model:
+    """A copy of the network and its weights under a dtype policy (document A 4.2).
+
+    Layers next to the pictures, those that come in and those that go out, stay in
+    float32: their values must not be rounded to 16 bits.
+
+    Args:
+        network: of this module, of `unrolled` or from `pretrained.load`.
+        policy: `float32`, `mixed_bfloat16` or `mixed_float16`.
+    """
+    first = {id(each) for each in network.inputs}
+
+    def clone(layer):
+        seen = {id(each) for each in keras.tree.flatten(layer.input)}
+        at_edge = layer.name in network.output_names or not first.isdisjoint(seen)
+        dtype = "float32" if at_edge and not layer.weights else policy
+        return layer.__class__.from_config({**layer.get_config(), "dtype": dtype})
+
+    copy = keras.models.clone_model(network, clone_function=clone)
+    copy.set_weights(network.get_weights())
+    return copy
+
+
 def inputs(channels: int) -> tuple[keras.KerasTensor, ...]:
     """The three inputs of every restorer: image, level, mask (document C 2.3)."""
     return tuple(

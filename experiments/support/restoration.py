@@ -261,20 +261,6 @@ def open_run(script: str) -> run.RunDirectory:
     )
 
 
-def in_float32(network, model: str, channels: int):
-    """The same weights in a network that computes in float32, whatever the policy."""
-    import keras
-
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
-    try:
-        copy = build(model, channels)
-    finally:
-        keras.config.set_dtype_policy(policy)
-    copy.set_weights(network.get_weights())
-    return copy
-
-
 def draw_validation(directory: run.RunDirectory, judge, network, title: str) -> None:
     """Damaged, restored and true crops of the pictures held out: `samples.png`."""
     import numpy as np

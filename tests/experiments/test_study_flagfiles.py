@@ -181,6 +181,8 @@ def test_names_that_do_not_exist_are_refused_with_those_that_do(refused):
     refused("restoration_transfer_study --methods=magic", *parts)
     refused("restoration_transfer_study --targets=moon", "no moon", "text, omniglot")
     refused("restoration_transfer_study --counts=0,5", "--counts=0,5", "1 to 100")
+    model = "restorer_color"
+    refused(f"restoration_transfer_study --model={model}", f"{model} is for colour")
     refused("benchmark_restoration --methods=", "no name given", "k-svd")
     refused("benchmark_restoration --tests=bsd68", "no bsd68; there are", "noise-25")
     refused("perception_study --test=x", "--test=x: there are set12-noise-15")

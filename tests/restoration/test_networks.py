@@ -248,3 +248,22 @@ def test_padding_reaches_the_next_multiple(multiple, sides):
     copy = networks.PadToMultiple.from_config(layer.get_config())
     assert copy.multiple == multiple
     np.testing.assert_array_equal(networks.CropLike()([layer(x), x]), x)
+
+
+@pytest.mark.parametrize("make", [networks.restorer, networks.document_a])
+def test_a_network_keeps_its_weights_and_edges_under_another_policy(make):
+    plain = make(1)
+    draws = np.random.default_rng(0)
+    plain.set_weights([0.1 * draws.random(w.shape) for w in plain.get_weights()])
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    built = make(1)
+    keras.config.set_dtype_policy("float32")
+    built.set_weights(plain.get_weights())
+    mixed = networks.in_policy(plain, "mixed_bfloat16")
+    back = networks.in_policy(mixed, "float32")
+    image = draws.random((1, 10, 13, 1), np.float32)
+    inputs = [image, 0.1 + 0 * image, 0 * image]
+    np.testing.assert_array_equal(mixed(inputs), built(inputs))
+    np.testing.assert_array_equal(back(inputs), plain(inputs))
+    assert (mixed(inputs).numpy() != plain(inputs).numpy()).any()
+    assert {layer.dtype_policy.name for layer in back.layers} == {"float32"}

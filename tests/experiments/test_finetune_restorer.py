@@ -1,0 +1,98 @@
+"""What `finetune_restorer` makes of any restorer, by each recipe."""
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments.support import restoration
+from restoration import networks, pretrained
+
+SHORT = ("--steps=2", "--evaluations=1", "--batch_size=2", "--patch=16", "--noverbose")
+RATE = "--learning_rate=20"  # so that the first steps of the warm-up are seen
+
+
+@pytest.fixture(autouse=True)
+def brief(monkeypatch):
+    """Few masks."""
+    monkeypatch.setattr(restoration, "BANK", (6, 16))
+
+
+@pytest.fixture(scope="module")
+def there(tmp_path_factory):
+    """Pictures, and a restorer with widths of its own and nothing written of it."""
+    folder, draws = tmp_path_factory.mktemp("there"), np.random.default_rng(0)
+    for count in (1, 5):
+        (folder / f"pictures{count}").mkdir()
+        for number in range(count):
+            pixels = draws.integers(0, 256, (20, 24), np.uint8)
+            Image.fromarray(pixels).save(folder / f"pictures{count}" / f"{number}.png")
+    network = networks.restorer(1, widths=(6, 10), blocks=1)
+    network.set_weights(
+        [0.1 * draws.standard_normal(w.shape) for w in network.get_weights()]
+    )
+    pretrained.save(network, folder / "own.restorer.npz", {})
+    return folder
+
+
+def finetune(command, there, out, count, *flags):
+    model = f"--model={there}/own.restorer.npz"
+    given = (model, f"--photographs={there}/pictures{count}", f"--out_dir={out}")
+    done = command("finetune_restorer", *given, *SHORT, *flags)
+    assert done.returncode == 0, done.stderr
+    keras.config.set_dtype_policy("float32")
+    return done.stdout
+
+
+def weights(source):
+    network = pretrained.load(source)
+    assert network.name == "restorer"
+    assert {layer.dtype_policy.name for layer in network.layers} == {"float32"}
+    return {layer.name: layer.get_weights() for layer in network.layers}
+
+
+def changes(there, folder):
+    """Name -> kernel after the training over the kernel before, of every layer."""
+    before, after = weights(there / "own.restorer.npz"), weights(folder)
+    assert list(after) == list(before)
+    return {name: after[name][0] / before[name][0] for name in after if after[name]}
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_gains_are_folded_into_the_kernels(command, there, tmp_path, policy):
+    flags = ("--recipe=gains", "--validation=1", f"--mixed_precision={policy}", RATE)
+    lines = finetune(command, there, tmp_path, 5, *flags).splitlines()
+    ratios = changes(there, tmp_path)
+    assert len(ratios) == 10
+    for name, ratio in ratios.items():
+        per_channel = ratio.reshape(-1, ratio.shape[-1])
+        np.testing.assert_allclose(per_channel, 0 * per_channel + per_channel[0], 2e-6)
+        assert (np.abs(per_channel[0] - 1) > 1e-5).any(), name
+    # The plan, before anything is trained.
+    assert lines[0] == "phase gains, 100% of the updates"
+    (head,) = (line for line in lines if line.startswith("  head_conv "))
+    assert head.split()[1:] == ["216", "copied", "frozen", "-"]
+    (gain,) = (line for line in lines if line.startswith("  head_conv_gain "))
+    assert gain.split()[1:5] == ["4", "new", "trained", "2.0e+01"]
+    channels = sum(ratio.shape[-1] for ratio in ratios.values())
+    counts = (channels, sum(ratio.size for ratio in ratios.values()))
+    (total,) = (line for line in lines if line.startswith("  trained "))
+    assert total.startswith("  trained {:,}, frozen {:,} weights".format(*counts))
+
+
+def test_head_only_moves_the_head_and_nothing_else(command, there, tmp_path):
+    flags = ("--recipe=head_only", "--validation=1", RATE)
+    assert "phase head_only, 100%" in finetune(command, there, tmp_path, 5, *flags)
+    ratios = changes(there, tmp_path)
+    assert {name for name, ratio in ratios.items() if (ratio != 1).any()} == {
+        "head_conv"
+    }
+
+
+def test_all_of_a_restorer_of_any_width_is_fine_tuned(command, there, tmp_path):
+    finetune(command, there, tmp_path, 5, "--validation=1", RATE)
+    assert all((ratio != 1).any() for ratio in changes(there, tmp_path).values())
+    described = pretrained.describe(tmp_path)
+    assert (described["model"], described["channels"]) == ("restorer", 1)
+    assert described["recipe"] == "fine_tune"
+    assert described["source"] == f"{there}/own.restorer.npz"
