@@ -17,6 +17,7 @@ from gan_transfer import errors
 
 SYNTHETIC = "synthetic"
 _SYNTHETIC_COUNT, _SYNTHETIC_SIZE = 600, 256
+_MOST_HELD = 16
 PHOTOGRAPHS = absl_flags.DEFINE_multi_string(
     "photographs",
     [SYNTHETIC],
@@ -43,7 +44,11 @@ CLEAN_IMAGES = absl_flags.DEFINE_string(
     "clean_images", None, "array file of the same images undamaged"
 )
 VALIDATION = absl_flags.DEFINE_integer(
-    "validation", 16, "pictures held out to select by, at least 1", lower_bound=1
+    "validation",
+    None,
+    "pictures held out to select by; 0: none, the last weights are kept; default: a "
+    "tenth, at most 16",
+    lower_bound=0,
 )
 ADVERSARIAL_WEIGHT = absl_flags.DEFINE_float(
     "adversarial_weight",
@@ -87,15 +92,27 @@ class TrainingData:
         name: for titles and summaries.
         pictures: uint8 `[H, W, C]` each; of pairs, `[H, W, 2 C]`, damaged before clean.
         damage: of clean batches, or None for pairs.
-        judge: scores on what is held out.
+        held: pictures held out.
+        judge: scores on these, or where there are none, on some of `pictures`.
         sides: of the patches in pixels, phase by phase.
     """
 
     name: str
     pictures: list
     damage: Callable | None
+    held: int
     judge: Any
     sides: list[int]
+
+    @property
+    def judged(self) -> str:
+        """How the scores' names begin: `val`, or `train` where nothing is held out."""
+        return "val" if self.held else "train"
+
+    def scores(self, network) -> dict[str, float]:
+        """Scores of the judge, by what they were measured on."""
+        found = self.judge.scores(network)
+        return {name.replace("val", self.judged, 1): found[name] for name in found}
 
     def batches(self, count: int, side: int, start: int):
         """Batches for `supervised.Restorer` from update `start` on."""
@@ -135,22 +152,31 @@ def training_data(channels: int, sides: list[int]) -> TrainingData:
         noisy, clean = _pair_files()
         both = pairs.read(noisy, clean, channels)
         sides = _fitting(sides, both[0].shape)
-        pictures, held = patches.hold_out(both, VALIDATION.value, 0)
-        judged = np.stack(held)
-        judge = validation.PairValidation(
-            judged[..., :channels], judged[..., channels:]
-        )
-        return TrainingData(noisy.name, pictures, None, judge, sides)
+        pictures, held, shown = _hold_out(both)
+        parts = np.split(np.stack(shown), 2, axis=-1)
+        judge = validation.PairValidation(*parts)
+        return TrainingData(noisy.name, pictures, None, held, judge, sides)
     pictures, name = _photographs(channels)
     patches.batches(pictures, 1, max(sides))
-    pictures, held = patches.hold_out(pictures, VALIDATION.value, 0)
+    pictures, held, shown = _hold_out(pictures)
     damage = mixture.gaussian
     if DAMAGE.value == "mixture":
         count, side = BANK
         damage = mixture.Mixture(masks.bank(count, max(side, *sides), seed=0))
-    smallest = min(min(each.shape[:2]) for each in held)
-    judge = validation.Validation(held, min(160, smallest // 8 * 8), damage)
-    return TrainingData(name, pictures, damage, judge, sides)
+    smallest = min(min(each.shape[:2]) for each in shown)
+    judge = validation.Validation(shown, min(160, smallest // 8 * 8), damage)
+    return TrainingData(name, pictures, damage, held, judge, sides)
+
+
+def _hold_out(pictures: list) -> tuple[list, int, list]:
+    """What is left to train on, how many are held out, and which to judge by."""
+    from restoration import patches
+
+    count = VALIDATION.value
+    if count is None:
+        count = min(_MOST_HELD, len(pictures) // 10)
+    rest, held = patches.hold_out(pictures, count, 0)
+    return rest, count, held or rest[:_MOST_HELD]
 
 
 def _pair_files() -> list[pathlib.Path]:
@@ -262,7 +288,7 @@ def open_run(script: str) -> run.RunDirectory:
 
 
 def draw_validation(directory: run.RunDirectory, judge, network, title: str) -> None:
-    """Damaged, restored and true crops of the pictures held out: `samples.png`."""
+    """Damaged, restored and true crops of the judge's pictures: `samples.png`."""
     import numpy as np
 
     from restoration import metrics

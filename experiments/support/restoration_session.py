@@ -29,7 +29,7 @@ def train(
         compile_phase: compiles the restorer for a phase.
         batches: number of the first update -> endless data set.
         data: what it learns from; the `val_rmse` of its judge chooses the weights,
-            without an adversarial loss.
+            without an adversarial loss and where pictures are held out.
         epoch_steps: updates between two evaluations.
         title: model and data.
         description: what `pretrained.describe` will return of the run, and more.
@@ -42,16 +42,17 @@ def train(
     run = restoration.open_run(script)
     evaluations = flags.EVALUATIONS.value
     print(
-        f"{title}: {len(data.pictures):,} pictures, "
+        f"{title}: {len(data.pictures):,} pictures and {data.held} held out, "
         f"{restorer.network.count_params():,} weights, "
         f"{evaluations * epoch_steps:,} updates -> {run.folder}"
     )
 
     def watch(epoch, logs):
-        logs.update(data.judge.scores(restorer.averaged_network))
+        logs.update(data.scores(restorer.averaged_network))
 
     # The error is not what an adversarial loss lowers: then the last weights are kept.
-    monitor = None if restoration.ADVERSARIAL_WEIGHT.value else "val_rmse"
+    selects = data.held and not restoration.ADVERSARIAL_WEIGHT.value
+    monitor = "val_rmse" if selects else None
     rows = schedule.train(
         restorer,
         phases,
@@ -73,16 +74,17 @@ def train(
     with writing.partial(run.path("restorer.keras")) as temporary:
         network.save(temporary)
     restoration.draw_validation(run, data.judge, network, title)
-    names = [name for name in best if name.startswith("val_psnr")]
+    names = [name for name in best if name.startswith(f"{data.judged}_psnr")]
+    shown = "pictures held out" if data.held else "training pictures"
     steps = [row["step"] for row in rows]
     figures.curves(
         run.path("psnr.png"),
         {name: (steps, [row[name] for row in rows], None) for name in names},
-        f"{title}: pictures held out",
+        f"{title}: {shown}",
         "updates",
         "PSNR (dB)",
     )
-    scores = {name: best[name] for name in (*names, "val_rmse")}
+    scores = {name: best[name] for name in (*names, f"{data.judged}_rmse")}
     run.write_summary(
         {
             "description": {
@@ -93,13 +95,14 @@ def train(
             },
             "dataset": data.name,
             "training_pictures": len(data.pictures),
+            "held_out": data.held,
             "updates": int(restorer.updates.numpy()),
             "best_update": int(best["step"]),
             "seed": flags.SEED.value,
             "scores": scores,
-            "protocol": "centre crops of pictures held out, not quantised; "
+            "protocol": f"centre crops of {shown}, not quantised; "
             + ("best evaluation by val_rmse" if monitor else "last evaluation"),
         }
     )
-    shown = ", ".join(f"{name} {scores[name]:.2f} dB" for name in names)
-    print(f"pictures held out: {shown}; model and summary.json are in {run.folder}")
+    values = ", ".join(f"{name} {scores[name]:.2f} dB" for name in names)
+    print(f"{shown}: {values}; model and summary.json are in {run.folder}")

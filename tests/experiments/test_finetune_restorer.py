@@ -1,11 +1,17 @@
 """What `finetune_restorer` makes of any restorer, by each recipe."""
 
+import json
+import re
+
 import keras
 import numpy as np
 import pytest
+from absl import flags
+from absl.testing import flagsaver
 from PIL import Image
 
 from experiments.support import restoration
+from gan_transfer import callbacks
 from restoration import networks, pretrained
 
 SHORT = ("--steps=2", "--evaluations=1", "--batch_size=2", "--patch=16", "--noverbose")
@@ -35,10 +41,10 @@ def there(tmp_path_factory):
     return folder
 
 
-def finetune(command, there, out, count, *flags):
+def finetune(command, there, out, count, *told):
     model = f"--model={there}/own.restorer.npz"
     given = (model, f"--photographs={there}/pictures{count}", f"--out_dir={out}")
-    done = command("finetune_restorer", *given, *SHORT, *flags)
+    done = command("finetune_restorer", *given, *SHORT, *told)
     assert done.returncode == 0, done.stderr
     keras.config.set_dtype_policy("float32")
     return done.stdout
@@ -60,8 +66,8 @@ def changes(there, folder):
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 def test_gains_are_folded_into_the_kernels(command, there, tmp_path, policy):
-    flags = ("--recipe=gains", "--validation=1", f"--mixed_precision={policy}", RATE)
-    lines = finetune(command, there, tmp_path, 5, *flags).splitlines()
+    told = ("--recipe=gains", "--validation=1", f"--mixed_precision={policy}", RATE)
+    lines = finetune(command, there, tmp_path, 5, *told).splitlines()
     ratios = changes(there, tmp_path)
     assert len(ratios) == 10
     for name, ratio in ratios.items():
@@ -81,8 +87,8 @@ def test_gains_are_folded_into_the_kernels(command, there, tmp_path, policy):
 
 
 def test_head_only_moves_the_head_and_nothing_else(command, there, tmp_path):
-    flags = ("--recipe=head_only", "--validation=1", RATE)
-    assert "phase head_only, 100%" in finetune(command, there, tmp_path, 5, *flags)
+    told = ("--recipe=head_only", "--validation=1", RATE)
+    assert "phase head_only, 100%" in finetune(command, there, tmp_path, 5, *told)
     ratios = changes(there, tmp_path)
     assert {name for name, ratio in ratios.items() if (ratio != 1).any()} == {
         "head_conv"
@@ -96,3 +102,44 @@ def test_all_of_a_restorer_of_any_width_is_fine_tuned(command, there, tmp_path):
     assert (described["model"], described["channels"]) == ("restorer", 1)
     assert described["recipe"] == "fine_tune"
     assert described["source"] == f"{there}/own.restorer.npz"
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_a_few_pictures_are_all_trained_on(command, there, tmp_path, count):
+    told = (RATE, "--evaluations=2")
+    lines = finetune(command, there, tmp_path, count, *told).splitlines()
+    (begun,) = (line for line in lines if line.startswith("restorer from "))
+    assert f": {count} pictures and 0 held out, " in begun
+    assert re.match(r"training pictures: train_psnr_25 -?\d+\.\d\d dB, ", lines[-1])
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert (summary["training_pictures"], summary["held_out"]) == (count, 0)
+    # Nothing to select by: the last weights are kept.
+    assert summary["best_update"] == summary["updates"] == 2
+    assert summary["protocol"].endswith(
+        "training pictures, not quantised; last evaluation"
+    )
+    names = {"train_psnr", "train_psnr_25", "train_rmse"}
+    assert set(summary["scores"]) == names
+    files = {path.name for path in tmp_path.iterdir()}
+    assert {"restorer.keras", "samples.png", "psnr.png"} <= files
+    assert "best.weights.h5" not in files
+    last = callbacks.read_history(tmp_path)[-1]
+    assert {name: last[name] for name in names} == summary["scores"]
+    assert all((ratio != 1).any() for ratio in changes(there, tmp_path).values())
+
+
+@pytest.mark.parametrize(
+    ("asked", "count", "held"),
+    [(None, 1, 0), (None, 9, 0), (None, 10, 1), (None, 25, 2), (None, 400, 16)]
+    + [(0, 400, 0), (3, 4, 3)],
+)
+def test_a_tenth_is_held_out_unless_told_otherwise(asked, count, held):
+    pictures = [np.full((2, 3, 1), number, np.uint16) for number in range(count)]
+    flags.FLAGS.mark_as_parsed()
+    with flagsaver.flagsaver(validation=asked):
+        rest, found, judged = restoration._hold_out(pictures)
+    assert (len(rest), found) == (count - held, held)
+    assert len(judged) == (held or min(count, 16))
+    numbers = {int(each[0, 0, 0]) for each in rest}
+    assert len(numbers) == count - held
+    assert numbers.isdisjoint(int(each[0, 0, 0]) for each in judged) == bool(held)
