@@ -99,6 +99,18 @@ def test_fit_runs_compiled_and_resumes_bit_for_bit(clean, tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
+def test_eager_equals_compiled(clean):
+    eager, traced = compiled(), compiled()
+    step = tf.function(traced.train_step)
+    for _ in range(2):
+        logs, others = eager.train_step(tf.constant(clean)), step(tf.constant(clean))
+        assert logs.keys() == others.keys() == {"loss", "d_loss", "psnr"}
+        for name, value in logs.items():
+            assert float(others[name]) == pytest.approx(float(value), rel=1e-4)
+    for one, other in zip(eager.weights, traced.weights, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
 def test_freezing_the_discriminator_keeps_it_bit_for_bit(clean):
     gan = tiny()
     before = [w.numpy() for w in gan.discriminator.weights]

@@ -4,6 +4,7 @@ The file holds what this code gave when it was reviewed: a test that fails says 
 training has changed, not which of the two is right.
 """
 
+import collections
 import json
 import os
 import pathlib
@@ -14,7 +15,8 @@ import pytest
 import tensorflow as tf
 
 from gan_transfer import transfer
-from restoration import mixture, networks, supervised, unrolled
+from gan_transfer.networks import translation
+from restoration import adversarial, mixture, networks, supervised, unrolled
 
 GOLDEN = pathlib.Path(__file__).parent.parent / "golden" / "restorer.json"
 BANK = np.random.default_rng(0).integers(0, 2, (3, 24, 24, 1), np.uint8)
@@ -37,15 +39,24 @@ CASES = {
     "frozen": {"network": _frozen},
     "document_a": {"network": lambda: networks.document_a(1)},
     "unrolled_sparse": {"network": lambda: unrolled.unrolled_sparse(1, 4, 2)},
+    "adversarial": {"loss": supervised.l1, "weight": 0.5},
 }
 
 
-def make(network=_compact, loss=supervised.root_mean_square, damage=MIXTURE):
+def make(network=_compact, loss=supervised.root_mean_square, damage=MIXTURE, weight=0):
+    """A compiled `Restorer`, or with a weight of the adversarial loss, its GAN."""
     keras.utils.set_random_seed(0)
-    restorer = supervised.Restorer(network(), seed=5)
     rate = supervised.Cosine(1e-3, 20, warm_up=4)
     optimizer = transfer.LayerwiseAdam(learning_rate=rate, global_clipnorm=1.0)
-    restorer.compile(optimizer, loss=loss, damage=damage)
+    arguments = {"loss": loss, "damage": damage}
+    if not weight:
+        restorer = supervised.Restorer(network(), seed=5)
+        restorer.compile(optimizer, **arguments)
+        return restorer
+    judge = translation.patch_discriminator(1, width=2, depth=1)
+    restorer = adversarial.RestorationGAN(network(), judge, seed=5)
+    other = transfer.LayerwiseAdam(learning_rate=4e-3, beta_1=0.5)
+    restorer.compile(optimizer, other, weight=weight, **arguments)
     return restorer
 
 
@@ -60,7 +71,7 @@ def logs_of_one_step(restorer, step):
 @pytest.mark.parametrize("case", CASES)
 def test_golden_scalars_of_ten_steps(case):
     restorer = make(**CASES[case])
-    found = {"loss": [], "psnr": [], "average": []}
+    found = collections.defaultdict(list)
     for step in range(10):
         logs = logs_of_one_step(restorer, step)
         weights = [w.ravel() for w in restorer.averaged_network.get_weights()]
@@ -71,6 +82,7 @@ def test_golden_scalars_of_ten_steps(case):
     if os.environ.get("GOLDEN") == "write":
         golden[case] = found
         GOLDEN.write_text(json.dumps(golden, indent=1, sort_keys=True) + "\n")
+    assert found.keys() == golden[case].keys()
     for name, series in found.items():
         # The mean weight hardly moves in ten steps, so it is held more tightly.
         rtol = 1e-4 if name == "average" else 1e-3
