@@ -49,7 +49,7 @@ def main(argv):
             restored = patch_sparse.sliding_dct(pixels, sigma)
         else:
             restored = iterative.tv_denoise(pixels[None], sigma)[0].numpy()
-        return restored, [remark]
+        return picture_jobs.Restored(restored, [remark])
 
     return picture_jobs.run(jobs, restore)
 

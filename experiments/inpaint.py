@@ -2,7 +2,8 @@
 
 What is missing is said by --mask or --mask_alpha; known pixels stay as they are.
 --method is learned (the default, a trained restorer), pull_push (smooth, at once),
-sparse (patches sparse in the cosine transform) or total_variation (few edges).
+sparse (patches sparse in the cosine transform) or total_variation (few edges, 30
+iterations, whose course NAME_convergence.png shows).
 
 Example:
     python -m experiments.inpaint --input=old.jpg --mask=holes.png --output=new.png
@@ -28,20 +29,15 @@ def main(argv):
     """Fill in one picture or a folder."""
     method = restorers.method(_METHODS)
     by_alpha = picture_jobs.MASK_ALPHA.value
-    jobs = picture_jobs.plan(*([] if by_alpha else [picture_jobs.MASK]))
+    needed = [] if by_alpha else [picture_jobs.MASK]
+    jobs = picture_jobs.plan(*needed, iterates=method == "total_variation")
     with console.quiet_tensorflow():
-        from restoration import (
-            data_terms,
-            filling,
-            inference,
-            iterative,
-            patch_sparse,
-            priors,
-        )
+        from restoration import filling, inference, iterative, patch_sparse
 
     choose = restorers.networks() if method == restorers.LEARNED else None
 
     def restore(pixels, mask):
+        record = []
         if method == restorers.LEARNED:
             network = choose(pixels.shape[2])
             restored = inference.restore(
@@ -53,13 +49,9 @@ def main(argv):
         elif method == "sparse":
             restored = patch_sparse.inpaint(pixels, mask)
         else:
-            data = data_terms.Inpaint(pixels[None], mask[None])
-            schedule = iterative.constant_schedule(rho=200.0, iterations=30)
-            restored, _ = iterative.minimise(
-                data, priors.TotalVariation(1.0), schedule=schedule, algorithm="admm"
-            )
+            restored, record = iterative.tv_inpaint(pixels[None], mask[None])
             restored = restored[0].numpy()
-        return restored, _remarks(mask)
+        return picture_jobs.Restored(restored, _remarks(mask), record)
 
     return picture_jobs.run(jobs, restore)
 

@@ -2,8 +2,11 @@
 
 The noise level is estimated (or given by --sigma), dead and stuck pixels (salt and
 pepper) are found, and what --mask or --mask_alpha marks is filled in. --method is
-learned. For one known damage, inpaint, denoise and deblur do better. A --model that was
-trained on pairs takes the picture as it is, whatever --sigma says, and no mask.
+learned (the default, a trained restorer), sparse (patches sparse in the cosine
+transform) or total_variation (few edges; where pixels are missing, NAME_convergence.png
+shows the course of its iterations). For one known damage, inpaint, denoise and deblur
+do better. A --model that was trained on pairs takes the picture as it is, whatever
+--sigma says, and no mask.
 
 Example:
     python -m experiments.restore --input=old.jpg --mask=cracks.png --output=new.png
@@ -20,33 +23,33 @@ flags.adopt(
     restorers.ENSEMBLE,
     flags.MODEL,
 )
-_METHODS = (restorers.LEARNED,)
+_METHODS = (restorers.LEARNED, "sparse", "total_variation")
 
 
 def main(argv):
     """Restore one picture or a folder."""
-    restorers.method(_METHODS)
-    jobs = picture_jobs.plan()
+    method = restorers.method(_METHODS)
+    jobs = picture_jobs.plan(iterates=method == "total_variation")
     with console.quiet_tensorflow():
         from restoration import inference
 
-    choose = restorers.networks(blind=True)
-    blind = restorers.is_blind()
+    learned = method == restorers.LEARNED
+    choose = restorers.networks(blind=True) if learned else None
+    blind = learned and restorers.is_blind()
     if blind and (picture_jobs.MASK.value or picture_jobs.MASK_ALPHA.value):
         raise errors.InputError(
             f"--model={flags.MODEL.value} was {restorers.BLIND}; leave the mask out"
         )
 
-    def told(pixels, mask):
-        """Mask, noise level and what is printed of them."""
-        if blind:
-            return None, 0.0, [restorers.BLIND]
-        found = inference.diagnose(pixels, mask)
-        sigma, remark = restorers.noise_level(lambda: found.sigma)
-        return found.mask, sigma, [f"{found.impulses:.1%} impulses", remark]
-
     def restore(pixels, mask):
-        missing, sigma, remarks = told(pixels, mask)
+        missing, sigma, remarks = None, 0.0, [restorers.BLIND]
+        if not blind:
+            found = inference.diagnose(pixels, mask)
+            sigma, remark = restorers.noise_level(lambda: found.sigma)
+            missing, remarks = found.mask, [f"{found.impulses:.1%} impulses", remark]
+        if not learned:
+            restored, record = _classical(method, pixels, missing, sigma)
+            return picture_jobs.Restored(restored, remarks, record)
         restored = inference.restore(
             choose(pixels.shape[2]),
             pixels,
@@ -54,9 +57,25 @@ def main(argv):
             sigma,
             ensemble=restorers.ENSEMBLE.value,
         )
-        return restored, remarks
+        return picture_jobs.Restored(restored, remarks)
 
     return picture_jobs.run(jobs, restore)
+
+
+def _classical(method: str, pixels, mask, sigma: float) -> tuple:
+    """A picture restored without a network, and the record of its iterations."""
+    from restoration import iterative, patch_sparse
+
+    if mask is None and sigma == 0:
+        return pixels, []
+    if method == "sparse":
+        if mask is None:
+            return patch_sparse.sliding_dct(pixels, sigma), []
+        return patch_sparse.inpaint(pixels, mask, sigma), []
+    if mask is None:
+        return iterative.tv_denoise(pixels[None], sigma)[0].numpy(), []
+    restored, record = iterative.tv_inpaint(pixels[None], mask[None], sigma)
+    return restored[0].numpy(), record
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ _METRICS |= {3: ("psnr_rgb", "psnr_y", "ssim_rgb", "ssim_y")}
 
 def main(argv):
     """Print a table, and write it to --output if given."""
-    picture_jobs.require(picture_jobs.INPUT, _TRUTH)
+    flags.require(picture_jobs.INPUT, _TRUTH)
     restored, truth = (
         pathlib.Path(each.value) for each in (picture_jobs.INPUT, _TRUTH)
     )

@@ -33,7 +33,7 @@ flags.adopt(
 
 def main(argv):
     """Translate a picture, a folder, or test images of a data set."""
-    picture_jobs.require(flags.MODEL)
+    flags.require(flags.MODEL)
     pictures = picture_jobs.INPUT.value or picture_jobs.OUTPUT.value
     jobs = picture_jobs.plan(flags.MODEL) if pictures else None
     with console.quiet_tensorflow():
@@ -42,7 +42,9 @@ def main(argv):
     gan = trained_translators.load(flags.MODEL.value)
     if jobs is None:
         return _sheet(gan, trained_translators.describe(flags.MODEL.value)["domains"])
-    return picture_jobs.run(jobs, lambda pixels, mask: (_translated(gan, pixels), []))
+    return picture_jobs.run(
+        jobs, lambda pixels, mask: picture_jobs.Restored(_translated(gan, pixels))
+    )
 
 
 def _translated(gan, pixels):

@@ -108,7 +108,8 @@ def curves(
         x_label: quantity and unit of x.
         y_label: quantity and unit of y.
         log_x: logarithmic x axis, with a tick at every x of the first curve.
-        log: logarithmic y axis. It cannot show values <= 0; the axis then says so.
+        log: logarithmic y axis. It cannot show values <= 0; the axis then says so, and
+            it is linear where there are no others.
 
     Raises:
         errors.InputError: no series, or lengths that do not match.
@@ -124,14 +125,15 @@ def curves(
             "linestyle": _STYLES[index // len(_COLOURS) % len(_STYLES)],
         }
         _draw_curve(path, axes, name, curve, style)
-    if log:
+    positive = [np.asarray(y) > 0 for _, y, _ in series.values()]
+    if log and any(np.any(each) for each in positive):
         axes.set_yscale("log", nonpositive="mask")
         for axis_part in (
             axes.yaxis.set_major_formatter,
             axes.yaxis.set_minor_formatter,
         ):
             axis_part(ticker.LogFormatter(minor_thresholds=(2, 0.5)))
-        if any(np.any(np.asarray(y) <= 0) for _, y, _ in series.values()):
+        if not all(np.all(each) for each in positive):
             y_label += " (values <= 0 not shown)"
     plot.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold", wrap=True)
     axes.set_xlabel(x_label)

@@ -168,6 +168,21 @@ def adopt(*holders: absl_flags.FlagHolder) -> None:
         absl_flags.declare_key_flag(holder)
 
 
+def require(*holders: absl_flags.FlagHolder) -> None:
+    """Refuses a command line without some flags, and says how one with them looks.
+
+    Raises:
+        absl.flags.Error: a flag has no value.
+    """
+    missing = [holder.name for holder in holders if not holder.value]
+    if missing:
+        example = " ".join(f"--{holder.name}=..." for holder in holders)
+        target = pathlib.Path(default_out_dir(sys.argv)).name
+        # Without a flagfile there is no such target.
+        by_make = f', or make {target} ARGS="{example}"' if "-" in target else ""
+        raise absl_flags.Error(f"--{missing[0]} is missing: add {example}{by_make}")
+
+
 def one_of(holder: absl_flags.FlagHolder, values: Sequence[str]) -> str:
     """Returns the value of a flag whose choices are the script's own.
 

@@ -15,14 +15,14 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from absl import flags as absl_flags
 
-from experiments.support import flags, strip
+from experiments.support import convergence, flags, strip
 from gan_transfer import errors, picture_files, pictures
 
 INPUT = absl_flags.DEFINE_string(
     "input",
     None,
-    "picture, or folder of pictures; sub-folders are left out, and so are NAME_mask "
-    "and NAME_before_after beside NAME",
+    "picture, or folder of pictures; sub-folders are left out, and so are NAME_mask, "
+    "NAME_before_after and NAME_convergence beside NAME",
 )
 OUTPUT = absl_flags.DEFINE_string(
     "output",
@@ -44,15 +44,34 @@ MASK_ALPHA = absl_flags.DEFINE_boolean(
     "the transparent pixels of --input are missing; the output is opaque",
 )
 STRIP = absl_flags.DEFINE_boolean(
-    "strip", True, "write NAME_before_after.png beside each output"
+    "strip",
+    True,
+    "write NAME_before_after.png beside each output, and NAME_convergence.png where "
+    "the method iterates",
 )
 MASK_FLAGS = (MASK, MASK_INVERT, MASK_ALPHA)
 FLAGS = (INPUT, OUTPUT, STRIP, flags.OVERWRITE)
 KINDS = {1: "grey", 3: "colour"}
-_BEFORE_AFTER, _MASK = "_before_after", "_mask"
+_BEFORE_AFTER, _CONVERGENCE, _MASK = "_before_after", "_convergence", "_mask"
 _READ_ONLY = ".gif"
 
-Restore = Callable[[np.ndarray, np.ndarray | None], tuple[np.ndarray, Sequence[str]]]
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Restored:
+    """What became of one picture.
+
+    Attributes:
+        pixels: float `[H, W, C]` in [0, 1], clipped when written.
+        remarks: what the line about the picture says besides.
+        record: of `iterative.minimise`; empty for a method that does not iterate.
+    """
+
+    pixels: np.ndarray
+    remarks: Sequence[str] = ()
+    record: Sequence[dict[str, float]] = ()
+
+
+Restore = Callable[[np.ndarray, np.ndarray | None], Restored]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,42 +82,30 @@ class Job:
         source: the picture.
         target: the file to write.
         strip: the file for before and after, or None.
+        convergence: the file for the plot of a method that iterates, or None.
         mask: the file of the mask; None where none was asked for or found.
     """
 
     source: pathlib.Path
     target: pathlib.Path
     strip: pathlib.Path | None
+    convergence: pathlib.Path | None
     mask: pathlib.Path | None
 
 
-def require(*holders: absl_flags.FlagHolder) -> None:
-    """Refuses a command line without some flags, and says how one with them looks.
-
-    Raises:
-        absl.flags.Error: a flag has no value.
-    """
-    missing = [holder.name for holder in holders if not holder.value]
-    if missing:
-        example = " ".join(f"--{holder.name}=..." for holder in holders)
-        target = pathlib.Path(flags.default_out_dir(sys.argv)).name
-        # Without a flagfile there is no such target.
-        by_make = f', or make {target} ARGS="{example}"' if "-" in target else ""
-        raise absl_flags.Error(f"--{missing[0]} is missing: add {example}{by_make}")
-
-
-def plan(*needed: absl_flags.FlagHolder) -> list[Job]:
+def plan(*needed: absl_flags.FlagHolder, iterates: bool = False) -> list[Job]:
     """Lists what is to be done, and refuses what would destroy files.
 
     Args:
         *needed: flags that must be given, beside --input and --output.
+        iterates: whether `Restored` may hold a record.
 
     Raises:
         absl.flags.Error: flags that are missing or exclude each other.
         errors.InputError: no pictures; outputs that are inputs, exist already, or would
             be written twice.
     """
-    require(INPUT, OUTPUT, *needed)
+    flags.require(INPUT, OUTPUT, *needed)
     if MASK.value and MASK_ALPHA.value:
         raise absl_flags.Error("give --mask or --mask_alpha, not both")
     if MASK_INVERT.value and not (MASK.value or MASK_ALPHA.value):
@@ -112,12 +119,13 @@ def plan(*needed: absl_flags.FlagHolder) -> list[Job]:
             raise errors.InputError(
                 f"{output}: names a file, but --input is a folder; give a folder"
             )
-        jobs = [_job(path, output / _output_name(path)) for path in found]
+        pairs = [(path, output / _output_name(path)) for path in found]
     elif source.exists():
         is_folder = output.is_dir()
-        jobs = [_job(source, output / _output_name(source) if is_folder else output)]
+        pairs = [(source, output / _output_name(source) if is_folder else output)]
     else:
         raise errors.InputError(f"{source}: no such picture or folder; check --input")
+    jobs = [_job(*pair, iterates) for pair in pairs]
     given = [pathlib.Path(holder.value) for holder in needed]
     _refuse_damage(jobs, given)
     return jobs
@@ -126,7 +134,7 @@ def plan(*needed: absl_flags.FlagHolder) -> list[Job]:
 def listing(folder: pathlib.Path) -> list[pathlib.Path]:
     """Returns the pictures of a folder, sorted.
 
-    NAME_mask and NAME_before_after beside a picture NAME are left out.
+    What a command writes beside a picture NAME is left out, and so is NAME_mask.
 
     Raises:
         errors.InputError: no picture.
@@ -149,8 +157,8 @@ def run(jobs: Sequence[Job], restore: Restore) -> int:
 
     Args:
         jobs: of `plan`.
-        restore: (pixels, mask) -> (restored pixels, remarks); pixels float32
-            `[H, W, C]` in [0, 1], mask `[H, W, 1]`, 1 = missing, or None.
+        restore: (pixels, mask) -> `Restored`; pixels float32 `[H, W, C]` in [0, 1],
+            mask `[H, W, 1]`, 1 = missing, or None.
 
     Returns:
         0; or 1 where pictures of a folder could not be restored, which are named.
@@ -186,7 +194,7 @@ def _is_picture_name(path: pathlib.Path) -> bool:
 
 
 def _is_beside(stem: str, stems: set[str]) -> bool:
-    tails = (_MASK, _BEFORE_AFTER)
+    tails = (_MASK, _BEFORE_AFTER, _CONVERGENCE)
     return any(stem.endswith(t) and stem.removesuffix(t) in stems for t in tails)
 
 
@@ -195,10 +203,13 @@ def _output_name(source: pathlib.Path) -> str:
     return f"{source.stem}.png" if readable_only else source.name
 
 
-def _job(source: pathlib.Path, target: pathlib.Path) -> Job:
-    beside = target.with_name(f"{target.stem}{_BEFORE_AFTER}.png")
-    mask = _find_mask(source) if MASK.value else None
-    return Job(source, target, beside if STRIP.value else None, mask)
+def _job(source: pathlib.Path, target: pathlib.Path, iterates: bool) -> Job:
+    tails = {_BEFORE_AFTER: STRIP.value, _CONVERGENCE: STRIP.value and iterates}
+    beside = [
+        target.with_name(f"{target.stem}{tail}.png") if wanted else None
+        for tail, wanted in tails.items()
+    ]
+    return Job(source, target, *beside, _find_mask(source) if MASK.value else None)
 
 
 def _find_mask(source: pathlib.Path) -> pathlib.Path | None:
@@ -217,7 +228,8 @@ def _refuse_damage(jobs: list[Job], given: list[pathlib.Path]) -> None:
     inputs = {path.resolve() for path in given}
     for job in jobs:
         inputs |= {path.resolve() for path in (job.source, job.mask) if path}
-    outputs = [path for job in jobs for path in (job.target, job.strip) if path]
+    files = [(job.target, job.strip, job.convergence) for job in jobs]
+    outputs = [path for each in files for path in each if path]
     for path in outputs:
         if path.resolve() in inputs:
             raise errors.InputError(
@@ -271,17 +283,19 @@ def _process(job: Job, restore: Restore, label: str) -> None:
     about = f"{width}x{height} {KINDS[channels]}, {picture.bits} bits{share}"
     print(f"{label}{job.source.name}: {about}", end="", flush=True)
     try:
-        pixels, remarks = _restored(job, restore, picture.pixels, mask)
-        pictures.write(job.target, picture, pixels)
+        restored = _restored(job, restore, picture.pixels, mask)
+        pictures.write(job.target, picture, restored.pixels)
         if job.strip is not None:
-            strip.write(job.strip, picture.pixels, pixels, mask)
-        print("".join(f", {each}" for each in remarks), end="")
+            strip.write(job.strip, picture.pixels, restored.pixels, mask)
+        if job.convergence is not None and restored.record:
+            convergence.write(job.convergence, job.source.name, restored.record)
+        print("".join(f", {each}" for each in restored.remarks), end="")
         print(f"; {time.monotonic() - start:.1f} s -> {job.target}", end="")
     finally:
         print(flush=True)
 
 
-def _restored(job: Job, restore: Restore, pixels, mask):
+def _restored(job: Job, restore: Restore, pixels, mask) -> Restored:
     """What `restore` returns; its errors, which know no file, name the picture."""
     try:
         return restore(pixels, mask)

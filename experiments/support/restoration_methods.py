@@ -61,7 +61,7 @@ def _total_variation(case, network):
     from restoration import iterative
 
     if case.kernel is not None:
-        found = iterative.tv_deblur(case.damaged[None], case.kernel, case.sigma)
+        found, _ = iterative.tv_deblur(case.damaged[None], case.kernel, case.sigma)
         return found[0].numpy()
     return iterative.tv_denoise(case.damaged[None], case.sigma)[0].numpy()
 

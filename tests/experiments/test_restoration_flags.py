@@ -32,7 +32,14 @@ ROOT = pathlib.Path(__file__).parents[2]
             "denoise --method=magic",
             ["--method=magic: should be one of learned, sparse"],
         ),
-        ("restore --method=ksvd", ["--method=ksvd: should be one of learned"]),
+        (
+            "restore --method=ksvd",
+            ["--method=ksvd: should be one of learned, sparse, total_variation"],
+        ),
+        (
+            "restore --method=sparse --ensemble",
+            ["--ensemble has no effect on --method=sparse: leave it out"],
+        ),
         (
             "denoise --method=ksvd --model=restorer_gray",
             ["--model has no effect on --method=ksvd: leave it out"],

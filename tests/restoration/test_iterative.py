@@ -227,13 +227,35 @@ def test_tv_denoising_is_scikit_images(channels, share):
         assert _rms(z[0, ..., channel] - expected) < 1e-3
 
 
+@pytest.mark.parametrize(("sigma", "weight"), [(0.0, 1.0), (0.1, 11.0)])
+def test_tv_inpainting_is_the_minimum_of_its_objective(sigma, weight):
+    y = _noisy(_cartoon(), sigma)
+    mask = np.float32(np.random.default_rng(0).random((*SHAPE[:3], 1)) < 0.3)
+    z, record = iterative.tv_inpaint(tf.where(mask > 0, np.nan, y), mask, sigma)
+    assert [each["iteration"] for each in record] == list(range(1, 31))
+    data, prior = data_terms.Inpaint(y, mask, sigma), priors.TotalVariation(weight)
+    exact, _ = iterative.minimise(
+        data,
+        priors.TotalVariation(weight, 1e-5),
+        schedule=iterative.constant_schedule(20.0 * weight, 100),
+        algorithm="admm",
+    )
+    assert _rms(z - exact) < 0.02
+    found, least = (
+        prior.objective(x) + data_terms.objective(data, x) for x in (z, exact)
+    )
+    assert least * (1 - 1e-4) < found < 1.01 * least
+
+
 def test_tv_deblurring_is_the_minimum_of_its_objective():
     scene = _cartoon((2, 15, 18, 1))
     blurred = scipy.ndimage.convolve(scene, _kernel()[None, ..., None], mode="wrap")
     y, sigma = _noisy(blurred, 0.02), 0.02
-    z = iterative.tv_deblur(y, _kernel(), sigma)
+    z, record = iterative.tv_deblur(y, _kernel(), sigma)
+    assert [each["iteration"] for each in record] == list(range(1, 11))
     weight = 0.42 * sigma ** (-2 / 3)
-    np.testing.assert_array_equal(z, iterative.tv_deblur(y, _kernel(), sigma, weight))
+    same, _ = iterative.tv_deblur(y, _kernel(), sigma, weight)
+    np.testing.assert_array_equal(z, same)
     exact, _ = iterative.minimise(
         data_terms.Deblur(y, _kernel(), sigma),
         priors.TotalVariation(weight, 1e-5),
@@ -247,8 +269,8 @@ def test_tv_deblurring_is_the_minimum_of_its_objective():
 def test_tv_deblurring_weighs_shared_edges_by_their_length():
     # Three equal channels: sqrt(3) |(g, g, g)| = 3 |g|, so each is deblurred alike.
     y = _noisy(_cartoon((1, 15, 18, 1)), 0.02)
-    alone = iterative.tv_deblur(y, _kernel(), 0.02)
-    together = iterative.tv_deblur(tf.repeat(y, 3, axis=-1), _kernel(), 0.02)
+    alone, _ = iterative.tv_deblur(y, _kernel(), 0.02)
+    together, _ = iterative.tv_deblur(tf.repeat(y, 3, axis=-1), _kernel(), 0.02)
     np.testing.assert_allclose(together, np.repeat(alone, 3, axis=-1), atol=2e-3)
 
 
@@ -264,7 +286,7 @@ def test_borders_are_deblurred_like_the_interior():
     border[8:-8, 8:-8] = False
 
     def error(circular):
-        z = iterative.tv_deblur(y, kernel, 0.01, circular=circular)
+        z, _ = iterative.tv_deblur(y, kernel, 0.01, circular=circular)
         difference = z.numpy()[0, ..., 0] - scene[view]
         return _rms(difference[border]), _rms(difference[~border])
 
