@@ -11,6 +11,7 @@ white noise keeps its level. The results are not clipped.
 from collections.abc import Callable
 
 import numpy as np
+import tensorflow as tf
 
 from gan_transfer import errors
 from restoration import filling, sparse_coding
@@ -94,13 +95,14 @@ def denoise(
 
         return _overlapped(plane, side, restore)
 
-    return _by_channel(image, channel)
+    restored = _by_channel(tf.constant(image), lambda plane: channel(plane.numpy()))
+    return restored.numpy()
 
 
 def sliding_dct(image: np.ndarray, sigma: float) -> np.ndarray:
     """Denoise by thresholding the DCT of all 8x8 patches (A 2.2, D 2.3 "SR").
 
-    Coefficients up to 2.7 sigma become 0, except the mean.
+    Coefficients up to 2.7 sigma become 0, see `thresholded`.
 
     Args:
         image: float32 `[H, W, C]`, noisy.
@@ -111,13 +113,84 @@ def sliding_dct(image: np.ndarray, sigma: float) -> np.ndarray:
 
     Raises:
         InputError: no such image or level.
-
-    Source: Yaroslavsky, Egiazarian, Astola, "Transform Domain Image Restoration
-    Methods", SPIE 2001.
     """
     _check(image, sigma)
-    restore = _thresholding(sparse_coding.dct_dictionary(8, 64), 2.7 * sigma)
-    return _by_channel(image, _overlapped, 8, restore)
+    return thresholded(tf.constant(image[None]), 2.7 * sigma)[0].numpy()
+
+
+def thresholded(
+    x: tf.Tensor,
+    threshold: float,
+    side: int = 8,
+    grids: np.ndarray | None = None,
+) -> tf.Tensor:
+    """Threshold the DCT of overlapping patches (A 2.2, D 2.3 "SR").
+
+    The coefficients of a patch up to the threshold become 0, except the mean. Channels
+    are weighted apart too: counting the coefficients of all three together loses 0.07
+    dB (six pictures of CBSD68, noise 25). The image goes on mirrored beyond its
+    borders.
+
+    Args:
+        x: float32 `[B, H, W, C]`.
+        threshold: on the image's scale, >= 0.
+        side: of the patches, in pixels.
+        grids: int `[N, 2]`, row and column from 0 to side - 1 at which a grid of
+            patches side by side begins; None for all of them, hence for all patches.
+
+    Returns:
+        float32 `[B, H, W, C]`.
+
+    Source: Yaroslavsky, Egiazarian, Astola, "Transform Domain Image Restoration
+    Methods", SPIE 2001; weights: Guleryuz, 2007, as above.
+    """
+    if grids is None:
+        grids = np.argwhere(np.ones((side, side), bool))
+    limits = np.full(side**2, threshold, np.float32)
+    limits[0] = -1.0
+    limits, grids = tf.constant(limits), tf.constant(grids, tf.int32)
+    return _by_channel(x, lambda plane: _threshold_grids(plane, side, limits, grids))
+
+
+@tf.function(reduce_retracing=True)
+def _threshold_grids(
+    planes: tf.Tensor, side: int, limits: tf.Tensor, grids: tf.Tensor
+) -> tf.Tensor:
+    """`thresholded` for planes `[B, H, W]`; coefficients up to `limits` become 0."""
+    basis = tf.constant(sparse_coding.dct_dictionary(side, side**2))
+    count, height, width = tf.unstack(tf.shape(planes))
+    overlap = side - 1
+    # From any start, so many whole patches cover the image.
+    rows, columns = ((each + 2 * overlap) // side for each in (height, width))
+    padded = tf.gather(planes, _mirrored(overlap, rows * side, height), axis=1)
+    padded = tf.gather(padded, _mirrored(overlap, columns * side, width), axis=2)
+
+    def joined(patches, grid):
+        top, left = overlap - grid[0], overlap - grid[1]
+        image = tf.reshape(patches, [count, rows * side, columns * side])
+        image = image[:, top : top + height, left : left + width]
+        return tf.ensure_shape(image, planes.shape)
+
+    total, weights = tf.zeros_like(planes), tf.zeros_like(planes)
+    for grid in grids:
+        window = padded[:, grid[0] :, grid[1] :][:, : rows * side, : columns * side]
+        patches = tf.reshape(window, [count, rows, side, columns, side])
+        patches = tf.transpose(patches, [0, 1, 3, 2, 4])
+        codes = tf.matmul(tf.reshape(patches, [-1, side**2]), basis)
+        kept = tf.cast(tf.abs(codes) > limits, planes.dtype)
+        weight = 1.0 / tf.reduce_sum(kept, axis=1, keepdims=True)
+        patches = tf.matmul(codes * kept * weight, basis, transpose_b=True)
+        patches = tf.reshape(patches, [count, rows, columns, side, side])
+        total += joined(tf.transpose(patches, [0, 1, 3, 2, 4]), grid)
+        weight = tf.reshape(weight, [count, rows, 1, columns, 1])
+        weights += joined(tf.tile(weight, [1, 1, side, 1, side]), grid)
+    return total / weights
+
+
+def _mirrored(before: int, count: tf.Tensor, side: tf.Tensor) -> tf.Tensor:
+    """Indices of `count` positions and `before` ahead of 0, mirrored into the side."""
+    place = tf.math.floormod(tf.range(-before, count), 2 * side)
+    return tf.minimum(place, 2 * side - 1 - place)
 
 
 def inpaint(image: np.ndarray, mask: np.ndarray, sigma: float = 0.0) -> np.ndarray:
@@ -150,75 +223,57 @@ def inpaint(image: np.ndarray, mask: np.ndarray, sigma: float = 0.0) -> np.ndarr
             "[H, W, 1] or [H, W, C]"
         )
     mask = np.broadcast_to(mask, image.shape)
-    basis = sparse_coding.dct_dictionary(16, 256)
     generator = np.random.default_rng(0)
-    filled = filling.fill(image[None], mask[None]).numpy()[0]
+    missing = tf.constant(mask[None] > 0.5)
+    image = tf.constant(image[None])
+    filled = filling.fill(image, tf.constant(mask[None]))
     last = max(0.02, 2.7 * sigma)
     for threshold in np.geomspace(max(0.5, last), last, 80):
-        restore = _thresholding(basis, float(threshold))
+        # Half the side from grid to grid.
         first = generator.integers(0, 8, 2)
-        restored = _by_channel(filled, _overlapped, 16, restore, 8, first)
-        filled = np.where(mask > 0.5, restored, image)
-    return sliding_dct(filled, sigma) if sigma else filled
+        grids = first + [(0, 0), (0, 8), (8, 0), (8, 8)]
+        filled = tf.where(missing, thresholded(filled, threshold, 16, grids), image)
+    if sigma:
+        filled = thresholded(filled, 2.7 * sigma)
+    return filled[0].numpy()
 
 
-def _thresholding(basis: np.ndarray, threshold: float) -> Restore:
-    def restore(patches):
-        codes = patches @ basis
-        kept = np.abs(codes) > threshold
-        kept[:, 0] = True
-        return (codes * kept) @ basis.T, 1.0 / kept.sum(axis=1)
-
-    return restore
-
-
-def _padding(side: int, step: int = 1) -> int:
-    # With so much mirror image around it, every pixel is covered, wherever the grid
-    # starts and however small the picture.
-    return (side + step) // 2
-
-
-def _windows(plane: np.ndarray, side: int, step: int = 1) -> np.ndarray:
-    """All patches of the padded plane, `[rows, columns, side, side]`."""
-    padded = np.pad(plane, _padding(side, step), mode="symmetric")
+def _windows(plane: np.ndarray, side: int) -> np.ndarray:
+    """All patches of the mirrored plane, `[rows, columns, side, side]`."""
+    # So every pixel is covered, however small the picture.
+    padded = np.pad(plane, (side + 1) // 2, mode="symmetric")
     return np.lib.stride_tricks.sliding_window_view(padded, (side, side))
 
 
-def _overlapped(plane, side: int, restore: Restore, step: int = 1, first=(0, 0)):
-    """Weighted mean of restored patches on a grid whose step divides the side."""
-    windows = _windows(plane, side, step)[first[0] :: step, first[1] :: step]
+def _overlapped(plane: np.ndarray, side: int, restore: Restore) -> np.ndarray:
+    """Weighted mean of all patches, restored."""
+    windows = _windows(plane, side)
     rows, columns = windows.shape[:2]
-    share = side // step
-    # Sums over blocks of step x step pixels, which lie in the same patches.
-    shape = (rows + share - 1, step, columns + share - 1, step)
-    total = np.zeros(shape, plane.dtype)
-    weight = np.zeros((shape[0], 1, shape[2], 1), plane.dtype)
+    total, weight = np.zeros((2, rows + side - 1, columns + side - 1), plane.dtype)
     band = max(1, _BATCH // columns)
     for start in range(0, rows, band):
         part = windows[start : start + band]
         count = len(part)
         patches, weights = restore(part.reshape(count * columns, side * side))
         patches = np.ascontiguousarray((patches * weights[:, None]).T, plane.dtype)
-        patches = patches.reshape(share, step, share, step, count, columns)
-        weights = weights.reshape(count, 1, columns, 1)
-        for i in range(share):
-            for j in range(share):
-                place = np.s_[start + i : start + i + count, :, j : j + columns]
-                total[place] += patches[i, :, j].transpose(2, 0, 3, 1)
+        patches = patches.reshape(side, side, count, columns)
+        weights = weights.reshape(count, columns)
+        for i in range(side):
+            for j in range(side):
+                place = np.s_[start + i : start + i + count, j : j + columns]
+                total[place] += patches[i, j]
                 weight[place] += weights
-    total /= weight
-    top, left = (_padding(side, step) - offset for offset in first)
-    restored = total.reshape(shape[0] * step, shape[2] * step)
-    return restored[top : top + plane.shape[0], left : left + plane.shape[1]]
+    inside = (side + 1) // 2
+    place = np.s_[inside : inside + plane.shape[0], inside : inside + plane.shape[1]]
+    return total[place] / weight[place]
 
 
-def _by_channel(image, function, *arguments):
-    """Apply a function of `[H, W]` to each channel, colour in the opponent space."""
-    colour = image.shape[2] == 3
-    planes = image @ OPPONENT.T if colour else image
-    planes = [function(planes[:, :, c], *arguments) for c in range(image.shape[2])]
-    restored = np.stack(planes, axis=2)
-    return restored @ OPPONENT if colour else restored
+def _by_channel(x: tf.Tensor, function) -> tf.Tensor:
+    """Apply a function to each channel `x[..., c]`, colour in the opponent space."""
+    colour = x.shape[-1] == 3
+    planes = tf.unstack(tf.matmul(x, OPPONENT.T) if colour else x, axis=-1)
+    restored = tf.stack([function(plane) for plane in planes], axis=-1)
+    return tf.matmul(restored, OPPONENT) if colour else restored
 
 
 def _check(image, sigma):

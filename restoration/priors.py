@@ -14,9 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from gan_transfer import errors
-from restoration import patch_sparse, sparse_coding, tiles
-
-_PATCH = 8
+from restoration import patch_sparse, tiles
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,72 +123,17 @@ def _minimal_variation(
 class Sparse:
     """Patches are sparse in the cosine transform (documents A 2.2, D 2.3 "SR").
 
-    Every 8x8 patch is transformed by an orthonormal DCT, colours to opponent ones; the
-    coefficients up to threshold * strength become 0, except for the means, and the
-    overlapping results are averaged with the weight 1 / (coefficients kept).
+    All 8x8 patches lose what is up to threshold * strength: `patch_sparse.thresholded`.
 
     Attributes:
         threshold: in units of the noise level.
-
-    Source: Guleryuz, "Weighted Averaging for Denoising with Overcomplete Dictionaries",
-    2007.
     """
 
     threshold: float = 2.7
 
     def __call__(self, x: tf.Tensor, strength: float) -> tf.Tensor:
-        """Denoise `[B, H, W, C]`; the image goes on mirrored beyond its borders."""
-        atoms = sparse_coding.dct_dictionary(_PATCH, _PATCH**2).T
-        colours = patch_sparse.OPPONENT if x.shape[-1] == 3 else np.ones((1, 1))
-        basis = tf.constant(np.kron(atoms, colours), tf.float32)
-        return _threshold_patches(
-            x, basis, tf.constant(self.threshold * strength, tf.float32)
-        )
-
-
-def _mirrored(first: int, count: int, side: tf.Tensor) -> tf.Tensor:
-    """Indices of positions `first`, `first` + 1, ..., mirrored into 0..side - 1."""
-    place = tf.math.floormod(tf.range(first, first + count), 2 * side)
-    return tf.minimum(place, 2 * side - 1 - place)
-
-
-@tf.function(reduce_retracing=True)
-def _threshold_patches(
-    x: tf.Tensor, basis: tf.Tensor, threshold: tf.Tensor
-) -> tf.Tensor:
-    height, width = tf.shape(x)[1], tf.shape(x)[2]
-    overlap = _PATCH - 1
-    # From any of the 8x8 starts, whole patches cover the image.
-    rows, columns = (
-        (side + overlap + _PATCH - 1) // _PATCH * _PATCH for side in (height, width)
-    )
-    padded = tf.gather(x, _mirrored(-overlap, rows + overlap, height), axis=1)
-    padded = tf.gather(padded, _mirrored(-overlap, columns + overlap, width), axis=2)
-    # The first coefficients are the means of brightness and colours; those of grey are
-    # no colour and do not count.
-    means = tf.concat([[-1.0], tf.fill([tf.shape(x)[-1] - 1], 1e-4)], 0)
-    rest = tf.fill([tf.shape(basis)[0] - tf.shape(x)[-1]], threshold)
-    limits = tf.concat([means, rest], 0)
-    total, weights = tf.zeros_like(x), tf.zeros_like(x[..., :1])
-    for start in tf.range(_PATCH**2):
-        top, left = start // _PATCH, start % _PATCH
-        window = padded[:, top : top + rows, left : left + columns]
-        patches = tf.nn.space_to_depth(window, _PATCH)
-        values = tf.matmul(patches, basis, transpose_b=True)
-        kept = tf.cast(tf.abs(values) > limits, x.dtype)
-        weight = 1.0 / tf.reduce_sum(kept, axis=-1, keepdims=True)
-        values = tf.matmul(values * kept * weight, basis)
-        weight = tf.repeat(weight, _PATCH**2, axis=-1)
-        top, left = overlap - top, overlap - left
-        values, weight = (
-            tf.nn.depth_to_space(each, _PATCH)[
-                :, top : top + height, left : left + width
-            ]
-            for each in (values, weight)
-        )
-        total += values
-        weights += weight
-    return total / weights
+        """Denoise `[B, H, W, C]`."""
+        return patch_sparse.thresholded(x, self.threshold * strength)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

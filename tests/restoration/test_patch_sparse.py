@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import scipy.fft
+import tensorflow as tf
 
 from gan_transfer import errors
 from restoration import patch_sparse, sparse_coding
@@ -29,28 +30,54 @@ def _psnr(image, clean):
     return -10 * np.log10(np.mean(np.square(image - clean)))
 
 
-def _sliding_dct_by_loops(plane, threshold):
-    side, half = 8, 4
-    padded = np.pad(plane.astype(np.float64), half, mode="symmetric")
+def _thresholded_by_loops(plane, threshold, side=8, grids=None):
+    """Patch by patch, `[H, W]`, beyond the borders mirrored."""
+    around = 2 * side - 1  # whole grids around the picture
+    padded = np.pad(plane.astype(np.float64), around, mode="symmetric")
     total, weight = np.zeros((2, *padded.shape))
     for top in range(padded.shape[0] - side + 1):
         for left in range(padded.shape[1] - side + 1):
+            if grids is not None and (top % side, left % side) not in grids:
+                continue
             place = np.s_[top : top + side, left : left + side]
             codes = scipy.fft.dctn(padded[place], norm="ortho")
             kept = np.abs(codes) > threshold
             kept[0, 0] = True
             total[place] += scipy.fft.idctn(codes * kept, norm="ortho") / kept.sum()
             weight[place] += 1 / kept.sum()
-    return (total / weight)[half:-half, half:-half]
+    inside = np.s_[around:-around, around:-around]
+    return total[inside] / weight[inside]
 
 
-def test_sliding_dct_equals_its_definition(monkeypatch):
-    image = _noisy(_scene(11, 17))
-    expected = _sliding_dct_by_loops(image[..., 0], 2.7 * 0.1)
-    for batch in (2**15, 40):
-        monkeypatch.setattr(patch_sparse, "_BATCH", batch)
-        restored = patch_sparse.sliding_dct(image, 0.1)
-        np.testing.assert_allclose(restored[..., 0], expected, atol=1e-5)
+@pytest.mark.parametrize("shape", [(1, 11, 17, 1), (2, 17, 8, 1), (2, 3, 5, 3)])
+def test_thresholding_equals_patch_by_patch(shape):
+    x = np.random.default_rng(0).normal(0.5, 0.2, shape).astype(np.float32)
+    restored = patch_sparse.thresholded(tf.constant(x), 0.27).numpy()
+    if shape[3] == 3:
+        x, restored = (each @ patch_sparse.OPPONENT.T for each in (x, restored))
+    for number, channel in np.ndindex(shape[0], shape[3]):
+        expected = _thresholded_by_loops(x[number, ..., channel], 0.27)
+        np.testing.assert_allclose(restored[number, ..., channel], expected, atol=2e-6)
+
+
+def test_thresholding_on_chosen_grids():
+    image = _noisy(_scene(9, 14))
+    grids = [(1, 0), (3, 2), (0, 3)]
+    restored = patch_sparse.thresholded(tf.constant(image[None]), 0.2, 4, grids)
+    expected = _thresholded_by_loops(image[..., 0], 0.2, 4, grids)
+    np.testing.assert_allclose(restored[0, ..., 0], expected, atol=2e-6)
+
+
+def test_sliding_dct_thresholds_at_2_7_sigma():
+    image = _noisy(_scene(11, 17, 3))
+    expected = patch_sparse.thresholded(tf.constant(image[None]), 2.7 * 0.1)[0]
+    np.testing.assert_array_equal(patch_sparse.sliding_dct(image, 0.1), expected)
+
+
+def test_pale_colours_stay():
+    flat = tf.ones((1, 20, 24, 3)) * tf.constant([0.52, 0.50, 0.48])
+    restored = patch_sparse.thresholded(flat, 2.7 * 49 / 255)
+    np.testing.assert_allclose(restored, flat, atol=1e-5)
 
 
 METHODS = {
@@ -93,7 +120,9 @@ def test_scale_and_offset_of_the_picture_do_not_matter(method):
     np.testing.assert_allclose(other, 2 * restored + 1, atol=2e-3)
 
 
-def test_omp_denoising_equals_its_definition_on_one_patch():
+@pytest.mark.parametrize("batch", [2**15, 20])
+def test_omp_denoising_equals_its_definition_on_one_patch(batch, monkeypatch):
+    monkeypatch.setattr(patch_sparse, "_BATCH", batch)
     # A dictionary of one atom, so that each patch is its mean plus one projection.
     basis = sparse_coding.dct_dictionary(8, 64)
     atom = (basis[:, 1:2] + basis[:, 2:3]) / np.sqrt(np.float32(2))
