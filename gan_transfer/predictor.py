@@ -128,7 +128,9 @@ class Predictor:
     Args:
         tasks: stored tasks, of one kind.
         metric: name of the meta-label, such as `psnr`.
-        use_features: whether the tasks' features count beside their descriptors.
+        use_features: whether the tasks' features count.
+        use_descriptors: whether their descriptors count; a predictor without them can
+            be asked about a task of which only examples are known.
 
     Attributes:
         fits: candidate -> `Ridge`; candidates with the label in fewer than 3 tasks are
@@ -143,10 +145,12 @@ class Predictor:
         tasks: Sequence[meta_records.StoredTask],
         metric: str,
         use_features: bool = False,
+        use_descriptors: bool = True,
     ):
         features = [task.features for task in tasks] if use_features else None
+        # A space passes over the keys of a descriptor that no known task has.
         self._space = task_space.TaskSpace(
-            [task.descriptor for task in tasks], features
+            [task.descriptor if use_descriptors else {} for task in tasks], features
         )
         self._tasks = tuple(tasks)
         self._vectors = np.stack([self._vector(task) for task in tasks])

@@ -266,25 +266,28 @@ def nearest(database, method: str, **task) -> Start:
     return Start([np.mean([each[key] for each in stored], axis=0) for key in keys], [])
 
 
-def predicted(database, tasks: Sequence, values: Mapping, examples: int) -> dict:
+def predicted(database, pairs: Sequence, values: Mapping, examples: int) -> dict:
     """What the predictor's choice of method reaches, step -> a value per task.
 
     For every task it names the method with the highest predicted meta-label at this
-    number of examples and steps; the linear filter takes no steps. What that method
+    number of examples and steps, by the look of the damaged support images: nothing
+    else is known of the task. The linear filter takes no steps. What that method
     reaches has been measured, since it starts from the same weights.
 
     Args:
         database: of stored tasks.
-        tasks: unseen ones.
+        pairs: support and query examples of unseen tasks.
         values: method -> step -> a value per task.
         examples: of each task.
     """
     from gan_transfer import predictor
 
-    learned = predictor.Predictor(database.tasks("restoration"), METRIC)
+    learned = predictor.Predictor(
+        database.tasks("restoration"), METRIC, use_features=True, use_descriptors=False
+    )
     found = {step: [] for step in STEPS}
-    for number, task in enumerate(tasks):
-        scores = learned.predict(task.descriptor)
+    for number, (support, _) in enumerate(pairs):
+        scores = learned.predict({}, look(support[0]))
         for step in STEPS:
             ways = {
                 method: predictor.Candidate(

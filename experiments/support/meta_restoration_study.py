@@ -11,8 +11,9 @@ from gan_transfer import writing
 PARTS = ("unseen_strengths", "unseen_kinds")
 # Rows that adapt by steps.
 STARTS = ("scratch", "pretraining", "maml", "reptile")
-# Rows that start from stored weights: nearest by descriptor, by the damaged examples.
-NEAREST = ("nearest", "nearest_seen")
+# Rows that start from stored weights: those nearest by the look of the damaged
+# examples, and by the descriptor, which all other rows but `descriptor` do not know.
+NEAREST = ("nearest", "nearest_told")
 COLUMNS = (
     *("damaged", "shipped", "filter", "scratch", "pretraining", "descriptor"),
     *(*NEAREST, "predictor", "reptile", "maml"),
@@ -209,12 +210,12 @@ class Study:
             rows = self.tester.measure(start, way, pairs, taken)
             return {"values": dict(zip(taken, rows.T, strict=True))}
 
-        def nearest(seen):
+        def nearest(told):
             way, rows = self.ways["pretraining", examples], []
             for task, pair in zip(tasks, pairs, strict=True):
-                given = {"descriptor": task.descriptor}
-                if seen:
-                    given = {"features": meta_adaptation.look(pair[0][0])}
+                given = {"features": meta_adaptation.look(pair[0][0])}
+                if told:
+                    given = {"descriptor": task.descriptor}
                 start = meta_adaptation.nearest(database, "pretraining", **given)
                 rows.append(self.tester.measure(start, way, [pair], steps)[0])
             return {"values": dict(zip(steps, np.stack(rows).T, strict=True))}
@@ -228,8 +229,8 @@ class Study:
             for method in STARTS
         ]
         for name in NEAREST:
-            seen = name == "nearest_seen"
-            cells.append(self._cell(part, name, examples, lambda s=seen: nearest(s)))
+            told = name == "nearest_told"
+            cells.append(self._cell(part, name, examples, lambda t=told: nearest(t)))
         cells.append(self._cell(part, "filter", examples, linear))
         known = {
             cell["method"]: {int(s): row for s, row in cell["values"].items()}
@@ -238,7 +239,7 @@ class Study:
         }
 
         def chosen():
-            found = meta_adaptation.predicted(database, tasks, known, examples)
+            found = meta_adaptation.predicted(database, pairs, known, examples)
             return {"values": found}
 
         return [*cells, self._cell(part, "predictor", examples, chosen)]
@@ -303,7 +304,7 @@ def verdict(values: meta_study.Values, part: str) -> list[str]:
         ("maml", "filter"),
         ("pretraining", "filter"),
         ("nearest", "pretraining"),
-        ("nearest_seen", "pretraining"),
+        ("nearest_told", "pretraining"),
         ("predictor", "maml"),
         ("predictor", "pretraining"),
     ):

@@ -14,7 +14,7 @@ from experiments.support import (
     meta_restoration_study,
     meta_study,
 )
-from gan_transfer import meta_database
+from gan_transfer import meta_database, meta_records
 from restoration import meta_networks
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -181,6 +181,39 @@ def test_database_holds_models_labels_and_what_the_predictor_chose(finished):
             for method in methods
         ]
         assert value in possible
+
+
+def test_the_predictor_chooses_by_the_damaged_examples_alone():
+    """Dark images want `pretraining`, bright ones `maml`; descriptors say nothing."""
+
+    def stored(number):
+        level = 0.2 + 0.1 * number
+        image = np.full((1, 8, 8, 1), level, np.float32)
+        labels = tuple(
+            meta_records.MetaLabel(method, 2, step, meta_adaptation.METRIC, value)
+            for method, value in (("pretraining", 20 - level), ("maml", 19 + level))
+            for step in meta_adaptation.STEPS
+        )
+        return meta_records.StoredTask(
+            *(f"t{number}", "restoration", {"sigma": -level}, "", ""),
+            features=meta_adaptation.look(image),
+            labels=labels,
+        )
+
+    class Database:
+        """Holds tasks as a `MetaDatabase` does."""
+
+        def tasks(self, kind):
+            return [stored(number) for number in range(7)]
+
+    images = [np.full((1, 8, 8, 1), level, np.float32) for level in (0.3, 0.7)]
+    pairs = [((image, image), (image, image)) for image in images]
+    values = {
+        method: {step: [shift + step, shift + step] for step in meta_adaptation.STEPS}
+        for method, shift in (("pretraining", 0), ("maml", 100))
+    }
+    found = meta_adaptation.predicted(Database(), pairs, values, 2)
+    assert found == {step: [step, 100 + step] for step in meta_adaptation.STEPS}
 
 
 def test_equal_budgets_in_gradients_of_ten_images():

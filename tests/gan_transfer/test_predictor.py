@@ -130,6 +130,16 @@ def test_features_count_if_asked_for():
         learner.predict({})
 
 
+def test_descriptors_count_for_nothing_if_left_out():
+    blind = {"use_features": True, "use_descriptors": False}
+    learner, features = predictor.Predictor(TASKS, "psnr", **blind), np.float32([3, 1])
+    found = learner.predict({}, features)
+    assert found == learner.predict({"sigma": 9.0}, features)
+    bare = [dataclasses.replace(task, descriptor={}) for task in TASKS]
+    other = predictor.Predictor(bare, "psnr", use_features=True)
+    assert found == other.predict({}, features)
+
+
 def test_a_label_in_too_few_tasks_is_refused():
     message = "no algorithm has the meta-label 'psnr' in 3 of the 2 stored tasks"
     with pytest.raises(errors.InputError, match=message):
