@@ -23,6 +23,7 @@ from experiments.support import (
     meta_gan,
     meta_results,
     meta_stored,
+    meta_study,
     meta_vae,
     run,
 )
@@ -111,9 +112,7 @@ def main(argv):
     directory = run.RunDirectory.open(
         flags.OUT_DIR.value, flags.configuration(argv[0]), flags.OVERWRITE.value
     )
-    if not directory.resumed:  # an overwritten run leaves rows without their weights
-        for path in directory.folder.glob("database*/tasks.sqlite*"):
-            path.unlink()
+    meta_study.forget_databases(directory)
     results = {}
     for split in splits:
         if model == "gan":

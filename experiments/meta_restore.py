@@ -12,21 +12,18 @@ Example:
     python -m experiments.meta_restore --steps=100 --evaluations=2 --seeds=1
 """
 
-import dataclasses
-
 from absl import flags as absl_flags
 
 from experiments.support import (
     console,
     flags,
     generation,
-    meta_adaptation,
     meta_restoration,
+    meta_restoration_report,
     meta_restoration_study,
     meta_study,
     restoration,
 )
-from gan_transfer import writing
 
 _TEST_PHOTOGRAPHS = absl_flags.DEFINE_multi_string(
     "test_photographs",
@@ -38,13 +35,14 @@ _INNER = absl_flags.DEFINE_enum(
     "inner",
     "all",
     list(meta_restoration.INNER),
-    "what adapts to a task: all, the head only, or gains only (a factor per channel)",
+    "what of the starts by MAML and Reptile adapts to a task: all, the head only, or "
+    "gains only (a factor per channel); the other starts adapt all",
 )
 _INNER_RATE = absl_flags.DEFINE_float(
     "inner_rate",
     None,
-    "of the inner steps in meta-training; default: 3e-4 for MAML, by Adam, 0.02 for "
-    "Reptile, by SGD",
+    "of MAML's inner steps in meta-training, by Adam; default: 3e-4. Reptile's, by "
+    "SGD, is always 0.02",
     lower_bound=1e-8,
 )
 _SECOND_ORDER = absl_flags.DEFINE_boolean(
@@ -78,13 +76,17 @@ _DRAWN, _SIDE = 100, 192  # synthetic pictures
 def main(argv):
     """Train and measure what is missing, then write tables, plots and pictures."""
     model = flags.one_of(flags.MODEL, meta_restoration.MODELS)
-    if _INNER.value == "gains" and model not in ("meta_cnn", "restorer_gray"):
-        raise absl_flags.Error(f"--inner=gains: {model} has no convolutions to gain")
+    able = meta_restoration.INNER_MODELS[_INNER.value]
+    if model not in able:
+        raise absl_flags.Error(
+            f"--inner={_INNER.value} is for {', '.join(able)}, not for {model}"
+        )
     with console.quiet_tensorflow():
         import keras  # noqa: F401
     names = restoration.PHOTOGRAPHS.value, _TEST_PHOTOGRAPHS.value
     tasks = _tasks(model, *map(_pictures, names, range(len(names))))
     directory = restoration.open_run(argv[0])
+    meta_study.forget_databases(directory)
     settings = meta_restoration_study.Settings(
         model,
         "+".join(restoration.PHOTOGRAPHS.value),
@@ -105,7 +107,10 @@ def main(argv):
         if seed == 0:
             study.draw(directory.path("pictures.png"))
         # After every seed, so that a study of hours has something to show early.
-        _report(directory, cells, tasks, study, seed + 1)
+        meta_restoration_report.write(
+            *(directory, cells, study, seed + 1),
+            dict(zip(("pictures", "test_pictures"), names, strict=True)),
+        )
         print(directory.path("table.md").read_text(), flush=True)
 
 
@@ -130,60 +135,6 @@ def _tasks(model: str, train: list, test: list) -> dict:
     return {
         name: meta_restoration.draw(pictures, part, count, seed, model)
         for name, (pictures, part, count, seed) in wanted.items()
-    }
-
-
-def _report(directory, cells: list[dict], tasks: dict, study, seeds: int) -> None:
-    """`table.md`, `results.csv`, plots, `summary.json`."""
-    values = meta_study.collect(cells)
-    parts = meta_restoration_study.PARTS
-    known = {key[1] for key in values}
-    columns = [name for name in meta_restoration_study.COLUMNS if name in known]
-    spread = f"{seeds} seed{'s' * (seeds > 1)}"
-    lines, verdict = [], {}
-    for part in parts:
-        name = part.replace("_", " ")
-        title = (
-            f"{name}: PSNR in dB (grey, clipped, mean over images), "
-            f"{len(tasks[part])} tasks, {spread}; {study.settings.model}, adapts "
-            f"{study.settings.inner}"
-        )
-        lines += meta_study.table(values, part, columns, title)
-        verdict[part] = meta_restoration_study.verdict(values, part)
-        lines += [*(f"- {line}" for line in verdict[part]), ""]
-        for examples in meta_adaptation.EXAMPLES:
-            meta_study.plot(
-                directory.path(f"results_{part}_{examples}.png"),
-                values,
-                part,
-                examples,
-                columns,
-                f"{name}, {examples} example{'s' * (examples > 1)}: mean of "
-                f"{len(tasks[part])} tasks +- 2 standard errors, {spread}",
-                "PSNR (dB)",
-            )
-    with writing.replacing(directory.path("table.md")) as path:
-        path.write_text("\n".join(lines))
-    names = {part: [task.name for task in tasks[part]] for part in parts}
-    meta_study.write_csv(directory.path("results.csv"), values, names)
-    directory.write_summary(_summary(tasks, study, seeds) | {"verdict": verdict})
-
-
-def _summary(tasks: dict, study, seeds: int) -> dict:
-    """What was done, for `summary.json`; times and ways are the last seed's."""
-    return {
-        "seeds": seeds,
-        "tasks": {name: len(found) for name, found in tasks.items()},
-        "pictures": restoration.PHOTOGRAPHS.value,
-        "test_pictures": _TEST_PHOTOGRAPHS.value,
-        "training_cpu_seconds": study.seconds,
-        "gradients_of_ten_images": study.gradients(),
-        "ways": {
-            f"{method}, {examples} examples": dataclasses.asdict(way)
-            for (method, examples), way in study.ways.items()
-        },
-        "protocol": "rates chosen on validation tasks at 10 steps (scratch: 100) for "
-        "each number of examples; the same query images for all rows",
     }
 
 

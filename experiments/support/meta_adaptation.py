@@ -1,8 +1,8 @@
 """Meta-testing of the restoration study: ways to adapt, measures, store (D 3.2.2)."""
 
 import dataclasses
+import itertools
 import pathlib
-import shutil
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -21,10 +21,14 @@ _NEIGHBOURS = 3
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Way:
-    """How to take inner steps: optimizer, and the logarithm of the layers' rates."""
+    """How to take inner steps: optimizer, logarithms of the layers' rates, what adapts.
+
+    `inner` is of `meta_restoration.INNER`.
+    """
 
     optimizer: str
     log_rates: list[float]
+    inner: str
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -59,15 +63,20 @@ def psnr_of(restored: np.ndarray, clean: np.ndarray) -> float:
 
 
 class Tester:
-    """Adapts starts of one network to tasks; traced once for all of them."""
+    """Adapts starts of one network to tasks; traced once for all of them.
 
-    def __init__(self, network, inner: str):
+    Args:
+        network: to adapt.
+        inners: what may adapt, of `meta_restoration.INNER`.
+    """
+
+    def __init__(self, network, inners: Sequence[str]):
         import keras
 
         from gan_transfer import inner_loop, meta_learning
 
         self.network, self.learners = network, {}
-        for optimizer in RATES:
+        for optimizer, inner in itertools.product(RATES, inners):
             # The rates are weights of MAML: another rate is no other graph.
             learner = meta_learning.MAML(network)
             learner.compile(
@@ -79,27 +88,27 @@ class Tester:
                 first_order=True,
                 measure=inner_loop.supervised(psnr),
             )
-            self.learners[optimizer] = learner
+            self.learners[optimizer, inner] = learner
         self.layers = int(learner.log_rates.shape[0])
 
-    def plain_ways(self) -> list[Way]:
+    def plain_ways(self, inner: str) -> list[Way]:
         """One rate for all layers: SGD and Adam (beta_1 = 0)."""
         return [
-            Way(optimizer, [float(np.log(rate))] * self.layers)
+            Way(optimizer, [float(np.log(rate))] * self.layers, inner)
             for optimizer, rates in RATES.items()
             for rate in rates
         ]
 
-    def learned_ways(self, log_rates: np.ndarray, rate: float) -> list[Way]:
+    def learned_ways(self, log_rates: np.ndarray, rate: float, inner: str) -> list[Way]:
         """The rates that MAML learned, times a few factors."""
         return [
-            Way("adam", (log_rates + np.log(rate * factor)).tolist())
+            Way("adam", (log_rates + np.log(rate * factor)).tolist(), inner)
             for factor in _FACTORS
         ]
 
     def _ready(self, start: Start, way: Way):
         self.network.set_weights(start.weights)
-        learner = self.learners[way.optimizer]
+        learner = self.learners[way.optimizer, way.inner]
         learner.log_rates.assign(way.log_rates)
         return learner
 
@@ -168,8 +177,10 @@ def fill(
 ) -> None:
     """Store tasks with their models and meta-labels (document D 3.2.1, step 4).
 
+    Tasks that are there already are left.
+
     Args:
-        folder: of the database, made anew.
+        folder: of the database.
         tasks: of the training distribution.
         tester: adapts the starts.
         starts: method -> its start.
@@ -180,12 +191,13 @@ def fill(
     """
     from gan_transfer import blobs, meta_database, meta_records
 
-    shutil.rmtree(folder, ignore_errors=True)
-    labels = _labels(tasks, tester, starts, ways, penalties)
     filters = meta_records.StoredModel("filter", "linear filter", {"side": 7})
     pairs = split(tasks, meta_restoration.SHOTS)
     with meta_database.MetaDatabase.open(folder) as database:
+        there = {task.name for task in database.tasks()}
         for task, (support, _) in zip(tasks, pairs, strict=True):
+            if task.name in there:
+                continue
             models = [filters]
             for method, start in starts.items():
                 way = ways[method, EXAMPLES[-1]]
@@ -205,31 +217,30 @@ def fill(
                 blobs.digest(*task.arrays),
                 features=look(support[0]),
                 models=tuple(models),
-                labels=tuple(labels[task.name]),
+                labels=_labels(task, tester, starts, ways, penalties),
             )
             database.add(row)
 
 
-def _labels(tasks, tester, starts, ways, penalties) -> dict[str, list]:
-    """Meta-labels of every task: what each method reaches at each budget."""
+def _labels(task, tester, starts, ways, penalties) -> tuple:
+    """Meta-labels of a task: what each method reaches at each budget."""
     from gan_transfer import meta_records
 
-    labels: dict[str, list] = {task.name: [] for task in tasks}
+    labels = []
 
-    def note(method, examples, steps, values):
-        for task, value in zip(tasks, values, strict=True):
-            labels[task.name].append(
-                meta_records.MetaLabel(method, examples, steps, METRIC, float(value))
-            )
+    def note(method, examples, steps, value):
+        labels.append(
+            meta_records.MetaLabel(method, examples, steps, METRIC, float(value))
+        )
 
     for examples in EXAMPLES:
-        pairs = split(tasks, examples)
-        note("filter", examples, 0, linear(tasks, examples, penalties[examples]))
+        pairs = split([task], examples)
+        note("filter", examples, 0, *linear([task], examples, penalties[examples]))
         for method, start in starts.items():
-            found = tester.measure(start, ways[method, examples], pairs, STEPS)
-            for step, values in zip(STEPS, found.T, strict=True):
-                note(method, examples, step, values)
-    return labels
+            (row,) = tester.measure(start, ways[method, examples], pairs, STEPS)
+            for step, value in zip(STEPS, row, strict=True):
+                note(method, examples, step, value)
+    return tuple(labels)
 
 
 def look(damaged: np.ndarray) -> np.ndarray:

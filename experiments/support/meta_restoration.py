@@ -23,6 +23,12 @@ MODELS = tuple(FAMILIES)
 TOLD_MODELS = ("meta_cnn", "meta_nn")
 LEVEL_MODELS = ("meta_sparse", "restorer_gray")
 INNER = {"all": ".*", "head": "head_.*", "gains": ".*_gain"}
+# Models that have such layers.
+INNER_MODELS = {
+    "all": MODELS,
+    "head": ("meta_cnn", "meta_nn", "meta_sparse", "restorer_gray"),
+    "gains": ("meta_cnn", "restorer_gray"),
+}
 SIZE, SHOTS, QUERY = 32, 10, 14
 INNER_STEPS, TASKS = 4, 4
 # Largest values of the descriptor's numbers, in their order in the vector.
@@ -138,7 +144,7 @@ class Training:
         told: whether the network takes the descriptor.
         share: of the budget; the meta-learned starts begin where `warm` ended.
         optimizer: of the inner steps.
-        rate: of the inner steps, unless the command gives another.
+        rate: of the inner steps; the command may give MAML another.
         peak: highest rate of the updates.
     """
 
@@ -236,11 +242,12 @@ def _compile(method, learner, inner, inner_rate, second_order, updates) -> None:
     extra = {"inner_optimizer": way.optimizer, "inner_batch": way.inner_batch}
     if method == "maml":
         extra |= {"learned_rates": True, "first_order": not second_order}
+        way = dataclasses.replace(way, rate=inner_rate or way.rate)
     rate = supervised.Cosine(way.peak, updates, warm_up=20)
     learner.compile(
         keras.optimizers.Adam(rate, global_clipnorm=1.0),
         objective(),
-        inner_rates={INNER[inner]: inner_rate or way.rate},
+        inner_rates={INNER[inner]: way.rate},
         inner_steps=way.inner_steps,
         **extra,
     )

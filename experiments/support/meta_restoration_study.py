@@ -36,6 +36,10 @@ class Settings:
     evaluations: int
     verbose: int | str
 
+    def adapting(self, method: str) -> str:
+        """What of a start adapts to a task: the baselines always have all layers."""
+        return self.inner if method in ("maml", "reptile") else "all"
+
 
 class Study:
     """One seed of a study: trainings, ways to adapt, cells (document D 3.2).
@@ -91,17 +95,19 @@ class Study:
                 log_rates = learner.log_rates.numpy()
         networks["scratch"] = self._network(untrained=True)
         self.networks = networks
-        self.tester = meta_adaptation.Tester(self._network(), settings.inner)
-        ways = self.tester.plain_ways()
+        adapting = {method: settings.adapting(method) for method in STARTS}
+        self.tester = meta_adaptation.Tester(
+            self._network(), tuple(dict.fromkeys(adapting.values()))
+        )
         rate = settings.inner_rate or meta_restoration.TRAININGS["maml"].rate
-        learned = self.tester.learned_ways(log_rates, rate)
-        self.starts = {
-            method: meta_adaptation.Start(
-                networks[method].get_weights(),
-                [*ways, *learned] if method == "maml" else ways,
+        self.starts = {}
+        for method, inner in adapting.items():
+            ways = self.tester.plain_ways(inner)
+            if method == "maml":
+                ways += self.tester.learned_ways(log_rates, rate, inner)
+            self.starts[method] = meta_adaptation.Start(
+                networks[method].get_weights(), ways
             )
-            for method in STARTS
-        }
 
     def gradients(self) -> dict[str, int]:
         """What every training cost: gradients of ten images over all its tasks."""
@@ -138,11 +144,8 @@ class Study:
             self.ways[method, int(examples)] = meta_adaptation.Way(**way)
 
     def fill(self) -> None:
-        """The meta-database of this seed, unless it is complete."""
+        """The meta-database of this seed; what it holds already is left."""
         self.database = self.directory.path("database") / f"seed{self.seed}"
-        done = self.folder / "stored.json"
-        if done.exists():
-            return
         meta_adaptation.fill(
             self.database,
             self.tasks["stored"],
@@ -150,11 +153,9 @@ class Study:
             {name: self.starts[name] for name in STARTS if name != "scratch"},
             self.ways,
             self.penalties,
-            {"model": self.settings.model, "inner": self.settings.inner},
+            {"model": self.settings.model},
             self.settings.pictures,
         )
-        with writing.replacing(done) as temporary:
-            temporary.write_text(json.dumps({"tasks": len(self.tasks["stored"])}))
 
     def cells(self) -> list[dict]:
         """Every cell of this seed, measured where it is missing."""
@@ -275,43 +276,3 @@ class Study:
             f"{n} example{'s' * (n != 1)}, {s} step{'s' * (s != 1)}" for n, s in rows
         ]
         meta_study.picture_grid(path, blocks, labels, "unseen tasks, one image each")
-
-
-def verdict(values: meta_study.Values, part: str) -> list[str]:
-    """What held on a part, paired over its tasks: sentences with their numbers."""
-    most, few = meta_adaptation.EXAMPLES[-1], meta_adaptation.CHOSEN_AT
-    slow = meta_adaptation.LONG
-
-    def row(method, examples=most, steps=few):
-        return part, method, examples, steps
-
-    def gain(first, second):
-        return meta_study.difference(values, first, second, "dB")
-
-    lines = [f"{most} examples, {few} steps unless said; mean +- standard error"]
-    for method in ("maml", "reptile"):
-        for name, other, wanted in (
-            ("pretraining", row("pretraining"), 0.5),
-            (f"{slow} steps from scratch", row("scratch", steps=slow), 3.0),
-        ):
-            mean, _ = meta_study.paired(values[row(method)], values[other])
-            lines.append(
-                f"{method} against {name}: {gain(row(method), other)}; {wanted} dB "
-                f"{'is' if mean >= wanted else 'is not'} reached"
-            )
-    for first, second in (
-        ("maml", "reptile"),
-        ("maml", "filter"),
-        ("pretraining", "filter"),
-        ("nearest", "pretraining"),
-        ("nearest_told", "pretraining"),
-        ("predictor", "maml"),
-        ("predictor", "pretraining"),
-    ):
-        other = row(second, steps=0) if second == "filter" else row(second)
-        lines.append(f"{first} against {second}: {gain(row(first), other)}")
-    zero = row("descriptor", 0, 0)
-    if zero in values:
-        blind = row("pretraining", 0, 0)
-        lines.append(f"zero-shot, descriptor against blind: {gain(zero, blind)}")
-    return lines

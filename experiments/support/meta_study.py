@@ -37,6 +37,16 @@ class Cell:
         return folder / f"{self.part}-{self.method}-{self.examples}.json"
 
 
+def forget_databases(directory) -> None:
+    """Remove the meta-databases of an overwritten run; one that goes on keeps its own.
+
+    The weights of their rows went with what `--overwrite` removed.
+    """
+    if not directory.resumed:
+        for path in directory.folder.glob("database*/**/tasks.sqlite*"):
+            path.unlink()
+
+
 def measured(directory, cell: Cell, measure: Callable[[], Mapping]) -> dict:
     """What a cell holds; it is measured and stored first where it is missing.
 

@@ -14,7 +14,7 @@ from experiments.support import (
     meta_restoration_study,
     meta_study,
 )
-from gan_transfer import meta_database, meta_records
+from gan_transfer import meta_database
 from restoration import meta_networks
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -102,7 +102,7 @@ def finished(tmp_path_factory):
 
 
 def test_study_leaves_its_artefacts(command, finished):
-    run(command, finished)
+    run(command, finished, "--inner=head")
     check_artefacts(finished)
 
 
@@ -111,7 +111,7 @@ def test_killed_and_resumed_study_ends_like_one_that_was_not(
     command, finished, tmp_path, monkeypatch
 ):
     if not finished.exists():
-        run(command, finished)
+        run(command, finished, "--inner=head")
     broken, measured = tmp_path / "killed", meta_study.measured
 
     def killed(directory, cell, measure):
@@ -121,12 +121,12 @@ def test_killed_and_resumed_study_ends_like_one_that_was_not(
 
     with monkeypatch.context() as patch:
         patch.setattr(meta_study, "measured", killed)
-        words = [f"--flagfile={QUICK}", *TINY["meta_restore"]]
+        words = [f"--flagfile={QUICK}", *TINY["meta_restore"], "--inner=head"]
         done = command("meta_restore", *words, f"--out_dir={broken}")
         assert done.returncode == 130
     before = {path.name for path in broken.glob("seed0/cells/*")}
     assert 0 < len(before) < len(cells_of(finished))
-    run(command, broken)
+    run(command, broken, "--inner=head")
     assert cells_of(broken) == cells_of(finished)
     for name in ("table.md", "results.csv", "pictures.png"):
         assert (broken / name).read_bytes() == (finished / name).read_bytes(), name
@@ -169,8 +169,14 @@ def test_database_holds_models_labels_and_what_the_predictor_chose(finished):
         assert len(stored) == 4 and database.verify() == []
         methods = {model.algorithm for model in stored[0].models}
         assert methods == {"filter", "pretraining", "maml", "reptile"}
-        # The filter for 1 and 2 examples, three methods for as many and 3 steps.
-        assert [len(task.labels) for task in stored] == [2 + 3 * 2 * 3] * 4
+        # The baseline always adapts all layers, the others what --inner says.
+    inners = {model.algorithm: model.configuration for model in stored[0].models}
+    assert {name: each.get("inner") for name, each in inners.items()} == {
+        "filter": None,
+        **{"pretraining": "all", "maml": "head", "reptile": "head"},
+    }
+    # The filter for 1 and 2 examples, three methods for as many and 3 steps.
+    assert [len(task.labels) for task in stored] == [2 + 3 * 2 * 3] * 4
     cells = {
         (cell["part"], cell["method"], cell["examples"]): cell["values"]
         for cell in cells_of(finished)
@@ -181,39 +187,6 @@ def test_database_holds_models_labels_and_what_the_predictor_chose(finished):
             for method in methods
         ]
         assert value in possible
-
-
-def test_the_predictor_chooses_by_the_damaged_examples_alone():
-    """Dark images want `pretraining`, bright ones `maml`; descriptors say nothing."""
-
-    def stored(number):
-        level = 0.2 + 0.1 * number
-        image = np.full((1, 8, 8, 1), level, np.float32)
-        labels = tuple(
-            meta_records.MetaLabel(method, 2, step, meta_adaptation.METRIC, value)
-            for method, value in (("pretraining", 20 - level), ("maml", 19 + level))
-            for step in meta_adaptation.STEPS
-        )
-        return meta_records.StoredTask(
-            *(f"t{number}", "restoration", {"sigma": -level}, "", ""),
-            features=meta_adaptation.look(image),
-            labels=labels,
-        )
-
-    class Database:
-        """Holds tasks as a `MetaDatabase` does."""
-
-        def tasks(self, kind):
-            return [stored(number) for number in range(7)]
-
-    images = [np.full((1, 8, 8, 1), level, np.float32) for level in (0.3, 0.7)]
-    pairs = [((image, image), (image, image)) for image in images]
-    values = {
-        method: {step: [shift + step, shift + step] for step in meta_adaptation.STEPS}
-        for method, shift in (("pretraining", 0), ("maml", 100))
-    }
-    found = meta_adaptation.predicted(Database(), pairs, values, 2)
-    assert found == {step: [step, 100 + step] for step in meta_adaptation.STEPS}
 
 
 def test_equal_budgets_in_gradients_of_ten_images():
@@ -236,26 +209,3 @@ def test_paired_difference_averages_seeds_first():
     mean, error = meta_study.paired(first, second)
     assert mean == pytest.approx(3.0)
     assert error == pytest.approx(np.std([1, 2, 6], ddof=1) / 3**0.5)
-
-
-def test_a_mistyped_combination_is_refused(command, tmp_path):
-    words = ("--model=meta_nn", "--inner=gains", f"--out_dir={tmp_path / 'run'}")
-    done = command("meta_restore", *words)
-    assert done.returncode == 1
-    assert done.stderr == "error: --inner=gains: meta_nn has no convolutions to gain\n"
-
-
-def test_the_look_of_a_damage_in_closed_form():
-    grey = np.full((2, 16, 8, 1), 0.5, np.float32)
-    found = meta_adaptation.look(grey)
-    np.testing.assert_allclose(found[0], np.log(64 * 0.25), rtol=1e-5)
-    np.testing.assert_allclose(found[1:64], np.log(1e-6), atol=1e-3)
-    assert found[64:].tolist() == [0, 0]
-    struck = grey.copy()
-    struck[0, :4], struck[1, :, :2] = 0, 1
-    np.testing.assert_allclose(meta_adaptation.look(struck)[64:], [1 / 8, 1 / 8])
-    # An orthonormal transform leaves white noise white.
-    noise = np.random.default_rng(0).normal(0, 0.1, (500, 16, 16, 1))
-    np.testing.assert_allclose(
-        meta_adaptation.look(np.float32(noise))[:64], np.log(0.01 + 1e-6), atol=0.2
-    )
