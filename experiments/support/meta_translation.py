@@ -50,7 +50,7 @@ class Study:
         directory: the run directory.
         settings: of the study.
         train: tasks to learn from.
-        test: tasks of other strokes and hues, on other drawings.
+        test: other combinations of strokes and hue, on other drawings.
         seed: of the networks and the training.
         learners: method -> what adapts, once it was needed.
     """
