@@ -2,11 +2,11 @@
 
 A task is a way to redraw drawings: strokes and two colours; domain B is other drawings
 redrawn, so nothing is paired. Meta-training sees many such tasks of the training images
-of --dataset; meta-test adapts to unseen combinations of strokes and hue, of test images,
-with few examples of both domains, and measures the distance to the true translation of
-held-out drawings. Methods: scratch; pretrain, a CycleGAN of all tasks mixed; reptile,
-which starts from half of that and costs as much. Run it again to continue where it was
-stopped.
+of --dataset; meta-test adapts to unseen combinations of strokes and hue, on test
+images, with few examples of both domains, and measures the distance to the true
+translation of held-out drawings. Methods: scratch; pretrain, a CycleGAN of all tasks
+mixed; reptile, which starts from half of that and costs as much. Run it again to
+continue where it was stopped.
 
 Example:
     python -m experiments.meta_translate --dataset=mnist --seeds=1 --steps=400

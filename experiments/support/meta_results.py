@@ -158,41 +158,32 @@ def _gains(values, part: str, methods: list[str], digits: int) -> list[str]:
 def difference(first, second) -> tuple[float, float]:
     """Mean of `first` - `second` `[seeds, T]` and its standard error.
 
-    Other seeds have other characters, so all are one sample; of kernel distances the
-    seeds are.
+    The characters of all seeds are one sample, though seeds that hold out the same
+    alphabet share some; of kernel distances the seeds are the sample.
     """
     each = (first - second).ravel()
     error = each.std(ddof=1) / len(each) ** 0.5 if len(each) > 1 else float("nan")
     return float(each.mean()), float(error)
 
 
-def best(values, part: str, method: str, examples: int):
-    """The number of steps of the lowest mean: `(steps, values)`, or None."""
-    found = {
-        key[3]: array
-        for key, array in values.items()
-        if key[:3] == (part, method, examples)
-    }
-    if not found:
-        return None
-    steps = min(found, key=lambda count: found[count].mean())
-    return steps, found[steps]
-
-
 def _verdicts(values, methods: list[str], settings) -> list[str]:
-    """A sentence per measure, number of examples and method: lower or not.
+    """A sentence per measure, budget and method: lower than the baseline or not.
 
-    Each at its best number of steps on these very characters.
+    Budgets are fixed beforehand, the same for both sides: every number of examples with
+    the last two numbers of steps. Methods that take no steps have one value for both.
     """
     lines = []
     parts = dict.fromkeys(key[0] for key in values)
-    for part, examples in itertools.product(parts, settings.shots[1:]):
-        base = best(values, part, BASELINE, examples)
+    fixed = settings.adaptation[1:][-2:]
+    for part, examples, steps in itertools.product(parts, settings.shots[1:], fixed):
+        base = values.get((part, BASELINE, examples, steps))
         for method in methods:
-            mine = best(values, part, method, examples)
+            mine, taken = values.get((part, method, examples, steps)), f"{steps} steps"
+            if not any(key[1] == method and key[3] for key in values):
+                mine, taken = values.get((part, method, examples, 0)), "no steps"
             if base is None or mine is None or method in (BASELINE, "scratch"):
                 continue
-            mean, error = difference(mine[1], base[1])
+            mean, error = difference(mine, base)
             held = "lower than" if mean < 0 else "higher than"
             if math.isnan(error):
                 held += " (one number each)"
@@ -201,8 +192,8 @@ def _verdicts(values, methods: list[str], settings) -> list[str]:
             digits = 2 if part in ("bound", "weighted") else 4
             number = f"{mean:+.{digits}f} +- {error:.{digits}f}"
             lines.append(
-                f"- {part}, {examples} examples: {method} ({mine[0]} steps) is {held} "
-                f"{BASELINE} ({base[0]} steps): {number}"
+                f"- {part}, {examples} examples: {method} ({taken}) is {held} "
+                f"{BASELINE} ({steps} steps): {number}"
             )
     return lines
 

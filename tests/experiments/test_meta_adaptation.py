@@ -68,8 +68,8 @@ def test_models_have_the_layers_that_may_adapt():
         ),
         (
             "--model=meta_iterative --inner=head",
-            "--inner=head is for meta_cnn, meta_nn, meta_sparse, restorer_gray, not for "
-            "meta_iterative",
+            "--inner=head is for meta_cnn, meta_nn, meta_sparse, restorer_gray, not "
+            "for meta_iterative",
         ),
     ],
 )

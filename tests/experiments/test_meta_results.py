@@ -1,0 +1,52 @@
+"""Verdicts of few-shot generation on hand-written measurements."""
+
+import types
+
+import numpy as np
+
+from experiments.support import meta_results
+
+SETTINGS = types.SimpleNamespace(shots=(0, 5), adaptation=(0, 1, 10, 50))
+
+
+def rows(method, means, part="bound"):
+    """Values of four characters around a mean for 5 examples, by number of steps."""
+    around = np.array([[-1.0, 1.0, -1.0, 1.0]])
+    return {(part, method, 5, steps): mean + around for steps, mean in means.items()}
+
+
+def test_verdicts_are_at_the_last_two_numbers_of_steps_for_both_sides():
+    # At its own best number of steps, 1, pretraining would win both.
+    values = rows("pretrain", {0: 9, 1: 2, 10: 8, 50: 9})
+    values |= rows("maml", {0: 9, 1: 9, 10: 6, 50: 7})
+    values |= rows("scratch", {0: 99, 1: 99, 10: 99, 50: 99})
+    found = meta_results._verdicts(values, ["scratch", "pretrain", "maml"], SETTINGS)
+    assert found == [
+        f"- bound, 5 examples: maml ({steps} steps) is lower than pretrain "
+        f"({steps} steps): -2.00 +- 0.00"
+        for steps in (10, 50)
+    ]
+
+
+def test_a_method_without_steps_is_held_against_both_budgets():
+    values = rows("pretrain", {0: 9, 1: 2, 10: 8, 50: 6})
+    values |= {key: array[:, ::-1] for key, array in rows("context", {0: 7}).items()}
+    found = meta_results._verdicts(values, ["pretrain", "context"], SETTINGS)
+    assert found == [
+        "- bound, 5 examples: context (no steps) is not told from pretrain "
+        "(10 steps): -1.00 +- 1.15",
+        "- bound, 5 examples: context (no steps) is not told from pretrain "
+        "(50 steps): +1.00 +- 1.15",
+    ]
+
+
+def test_kernel_distances_have_four_digits_and_a_seed_each():
+    values = {
+        ("kcd", method, 5, 50): np.array([[mean]])
+        for method, mean in (("pretrain", 0.5), ("maml", 0.75))
+    }
+    found = meta_results._verdicts(values, ["pretrain", "maml"], SETTINGS)
+    assert found == [
+        "- kcd, 5 examples: maml (50 steps) is higher than (one number each) pretrain "
+        "(50 steps): +0.2500 +- nan"
+    ]
