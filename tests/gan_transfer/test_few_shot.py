@@ -1,5 +1,9 @@
 """Reptile over a whole GAN: closed form, fresh optimizers, resuming, meta-test."""
 
+import json
+import os
+import pathlib
+
 import keras
 import numpy as np
 import pytest
@@ -8,6 +12,7 @@ import tensorflow as tf
 from gan_transfer import adversarial, callbacks, cyclic, errors, few_shot
 from gan_transfer.networks import convolutional, fully_connected, translation
 
+GOLDEN = pathlib.Path(__file__).parent.parent / "golden" / "few_shot.json"
 SHAPE, BATCH, STEPS, RATE = (4, 6, 1), 3, 2, 0.25
 
 
@@ -178,6 +183,33 @@ def test_eager_equals_compiled():
         assert float(traced[name]) == pytest.approx(float(value), abs=1e-5)
     for one, other in zip(weights(eager), weights(compiled), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize("case", ["gan", "cyclegan"])
+def test_golden_scalars_of_ten_meta_updates(case):
+    if case == "gan":
+        learner, shape = make(dense=False), (16, 16, 1)
+    else:
+        learner, shape = few_shot.ReptileProcedure(make_cyclegan()), (8, 8, 1)
+        learner.compile(RATE, STEPS)
+    step = tf.function(learner.train_step, autograph=False)
+    found = {"d_loss": [], "g_loss": [], "weight": []}
+    for number in range(10):
+        for tracker in learner.metrics:
+            tracker.reset_state()
+        parts = [tasks(2 * number + part, shape=shape) for part in range(2)]
+        logs = step(parts[0] if case == "gan" else tuple(parts))
+        start = np.concatenate([w.ravel() for w in learner.result.get_weights()])
+        for name in ("d_loss", "g_loss"):
+            found[name].append(float(logs[name]))
+        found["weight"].append(float(np.abs(start).mean(dtype=np.float64)))
+    golden = json.loads(GOLDEN.read_text()) if GOLDEN.exists() else {}
+    if os.environ.get("GOLDEN") == "write":
+        golden[case] = found
+        GOLDEN.write_text(json.dumps(golden, indent=1, sort_keys=True) + "\n")
+    for name, series in found.items():
+        rtol, atol = (1e-4, 0) if name == "weight" else (1e-3, 1e-4)
+        np.testing.assert_allclose(series, golden[case][name], rtol=rtol, atol=atol)
 
 
 def stream(first=0):

@@ -179,13 +179,32 @@ def test_frozen_layers_stay_and_no_task_traces_anew():
 
 
 @pytest.mark.parametrize("kind", meta.NETWORKS)
-def test_golden_scalars_of_ten_steps(kind):
-    learner = meta_learning.MAML(build(kind), seed=5)
+@pytest.mark.parametrize("context", [False, True])
+def test_a_saved_network_loads_with_equal_outputs(kind, context, tmp_path):
+    network = build(kind, context=context)
+    network.save(tmp_path / "network.keras")
+    loaded = keras.saving.load_model(tmp_path / "network.keras")
+    noise = np.random.default_rng(1).normal(size=(4, LATENT)).astype(np.float32)
+    inputs = [drawings(), noise, *[noise] * context]
+    for one, other in zip(network(inputs), loaded(inputs), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert [each.name for each in loaded.layers] == [
+        each.name for each in network.layers
+    ]
+
+
+@pytest.mark.parametrize("context", [False, True], ids=["maml", "context"])
+@pytest.mark.parametrize("kind", meta.NETWORKS)
+def test_golden_scalars_of_ten_steps(kind, context):
+    objective = few_shot_vae.MinusBound(LATENT)
+    if context:
+        objective = few_shot_vae.ContextBound(LATENT, 2)
+    learner = meta_learning.MAML(build(kind, context=context), seed=5)
     learner.compile(
         keras.optimizers.Adam(1e-2),
-        few_shot_vae.MinusBound(LATENT),
+        objective,
         inner_rates={".*": 1e-3},
-        inner_steps=2,
+        inner_steps=0 if context else 2,
         inner_optimizer="adam",
         first_order=True,
     )
@@ -199,6 +218,7 @@ def test_golden_scalars_of_ten_steps(kind):
         moved = np.concatenate([w.ravel() for w in learner.network.get_weights()])
         found["weight"].append(float(np.abs(moved).mean(dtype=np.float64)))
     golden = json.loads(GOLDEN.read_text()) if GOLDEN.exists() else {}
+    kind += "_context" * context
     if os.environ.get("GOLDEN") == "write":
         golden[kind] = found
         GOLDEN.write_text(json.dumps(golden, indent=1, sort_keys=True) + "\n")
