@@ -1,7 +1,7 @@
 """Train a GAN from scratch and evaluate it (documents A 3.2(1), B 3.1.3, C 3.2).
 
 --model is dcgan (the default), sngan (spectral normalisation), sagan (self-attention),
-prelu, document_a_mnist, document_b_256, document_c_64, document_e_mnist or
+prelu, relu, document_a_mnist, document_b_256, document_c_64, document_e_mnist or
 tensorflow_tutorial; --loss is non_saturating (the default), minimax, least_squares,
 huber, wasserstein, hinge or relativistic. Run it again to continue where it was
 stopped.

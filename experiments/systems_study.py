@@ -2,8 +2,8 @@
 
 Each row is a make target run in a process of its own, --seeds times; where the row's
 images are 28x28 it is run on every one of --datasets. Stopped, the study goes on with
-the cell it was at. Written are `table.md`, `systems.png` with samples of each system,
-and how the distances rank beside those of Lucic et al. 2018.
+the cell it was at. Written are `table.md`, how the distances rank beside those of Lucic
+et al. 2018, `stability.md` with how every single run went, and samples of each system.
 
 Example:
     python -m experiments.systems_study --seeds=1 --scale=0.1
@@ -12,6 +12,7 @@ Example:
 import dataclasses
 import itertools
 import json
+import math
 import pathlib
 import statistics
 
@@ -48,7 +49,8 @@ ROWS = {
     "wgan_gp": Row("WGAN, gradient penalty", "E 3.3", "wgan_gp_mnist"),
     "huber": Row("Huber loss", "E 3.3", "huber_mnist"),
     "relativistic": Row("relativistic, R1 and R2", "E 2(2)", "relativistic_mnist"),
-    "prelu": Row("PReLU for LeakyReLU", "E 3.3", "prelu_mnist"),
+    "prelu": Row("PReLU in both networks", "E 3.3", "prelu_mnist"),
+    "relu": Row("ReLU in both networks", "E 3.3", "relu_mnist"),
     "sngan": Row("spectral normalisation", "E 2(2)", "sngan_mnist"),
     "agan": Row("AGAN, self-attention", "E 3.3", "sagan_mnist"),
     "cgan": Row("CGAN, with classes", "A 2.1", "conditional_mnist"),
@@ -132,6 +134,8 @@ def main(argv):
     ranking = _ranking(results)
     with writing.partial(directory.path("table.md")) as temporary:
         temporary.write_text(table + "\n" + "\n".join(ranking) + "\n")
+    with writing.partial(directory.path("stability.md")) as temporary:
+        temporary.write_text(_stability(results, directory.folder / "cells"))
     _draw(directory, results)
     directory.write_summary(
         {
@@ -188,6 +192,35 @@ def _table(results) -> str:
         )
     header = ["system", "document", "make target", "data", *_SCORES]
     header += ["CPU minutes", "runs", "pictures"]
+    return cells.markdown(header, rows)
+
+
+def _stability(results, folder: pathlib.Path) -> str:
+    """A row per system and data set, a column per seed: how its run went.
+
+    The outcome, and of the runs with a guard the lowest and the last mode coverage: the
+    variety of the samples over that of the training images.
+    """
+    with console.quiet_tensorflow():
+        from gan_transfer import callbacks, stability
+
+    rows, seeds, key = [], 0, stability.COVERAGE
+    for (name, dataset), found in results.items():
+        texts = []
+        for cell, summary in found:
+            history = callbacks.read_history(folder / cell.name)
+            seen = [
+                row[key] for row in history if math.isfinite(row.get(key, math.nan))
+            ]
+            text = summary["outcome"]
+            if seen:
+                text += f", lowest {min(seen):.2f}, last {seen[-1]:.2f}"
+            texts.append(text)
+        seeds = max(seeds, len(texts))
+        rows.append([ROWS[name].what, dataset or found[0][1].get("dataset", "-")])
+        rows[-1] += texts
+    header = ["system", "data", *(f"seed {seed}" for seed in range(seeds))]
+    rows = [row + ["-"] * (len(header) - len(row)) for row in rows]
     return cells.markdown(header, rows)
 
 

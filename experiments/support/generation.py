@@ -83,7 +83,7 @@ BACKBONE = absl_flags.DEFINE_string(
 )
 # The defaults first.
 MODELS = (
-    "dcgan sngan sagan prelu document_a_mnist document_b_256 document_c_64 "
+    "dcgan sngan sagan prelu relu document_a_mnist document_b_256 document_c_64 "
     "document_e_mnist tensorflow_tutorial".split()
 )
 LOSSES = (

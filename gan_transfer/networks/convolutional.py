@@ -62,8 +62,10 @@ def _activation(kind: str, slope: float, name: str) -> layers.Layer:
         # One learned slope per channel; 0.25 is the start of He et al., ICCV 2015.
         start = keras.initializers.Constant(0.25)
         return layers.PReLU(start, shared_axes=[1, 2], name=f"{name}_act")
+    if kind == "relu":
+        return layers.ReLU(name=f"{name}_act")
     if kind != "leaky_relu":
-        raise errors.InputError(f"activation {kind!r} is not leaky_relu or prelu")
+        raise errors.InputError(f"activation {kind!r} is not leaky_relu, prelu or relu")
     return layers.LeakyReLU(slope, name=f"{name}_act")
 
 
@@ -105,7 +107,8 @@ def generator(
         slope: of the LeakyReLU; 0 is the ReLU of DCGAN.
         classes: number of classes; 0 for none. A learned embedding of the class joins
             the latents.
-        activation: `leaky_relu`, or `prelu` with learned slopes (document E 3.3).
+        activation: `leaky_relu`, `prelu` with learned slopes, or `relu` (document E
+            3.3).
         attention: side of the block's output that gets self-attention, or None.
 
     Returns:
@@ -161,7 +164,8 @@ def discriminator(
         norm: `none`, or `spectral` (every kernel, `regularization.SpectralConv2D`).
         classes: number of classes; 0 for none. The projection <embedding, features> is
             added to the score.
-        activation: `leaky_relu`, or `prelu` with learned slopes (document E 3.3).
+        activation: `leaky_relu`, `prelu` with learned slopes, or `relu` (document E
+            3.3).
         attention: side of the block's output that gets self-attention, or None.
 
     Returns:

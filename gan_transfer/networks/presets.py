@@ -66,6 +66,9 @@ sagan = functools.partial(dcgan, norm="spectral", attention=True)
 # `dcgan` with a learned slope per channel in both networks (document E 3.3).
 prelu = functools.partial(dcgan, activation="prelu")
 
+# `dcgan` with ReLU in both networks: what LeakyReLU is said to beat (document E 3.3).
+relu = functools.partial(dcgan, activation="relu")
+
 
 def document_a_mnist() -> Pair:
     """Document A 4.1: dense 100-128-1024-1024-784 against 784-1024-1024-1.
@@ -163,7 +166,13 @@ def tensorflow_tutorial() -> Pair:
     return keras.Model(latents, images, name="generator"), discriminator
 
 
-_SCALABLE = {"dcgan": dcgan, "sngan": sngan, "sagan": sagan, "prelu": prelu}
+_SCALABLE = {
+    "dcgan": dcgan,
+    "sngan": sngan,
+    "sagan": sagan,
+    "prelu": prelu,
+    "relu": relu,
+}
 _FIXED = {
     "document_a_mnist": (document_a_mnist, (28, 1)),
     "document_b_256": (document_b_256, (256, 3)),

@@ -38,10 +38,10 @@ TINY = {
         f"--methods={','.join(STUDIED)}",
     ),
 }
-SCALABLE = ("dcgan", "sngan", "sagan", "prelu")
+SCALABLE = ("dcgan", "sngan", "sagan", "prelu", "relu")
 # They differ from the others in a loss or a size, which other tests hold.
 RARE = "minimax_mnist lsgan_mnist huber_mnist wgan_mnist prelu_mnist sngan_mnist "
-RARE += "relativistic_mnist document_e_mnist document_b_256"
+RARE += "relativistic_mnist relu_mnist document_e_mnist document_b_256"
 TRIED = [
     pytest.param(path, marks=[pytest.mark.slow] * (path.stem in RARE.split()))
     for path in FLAGFILES

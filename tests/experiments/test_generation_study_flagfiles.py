@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 
+from experiments import systems_study
 from experiments.support import cells
 from gan_transfer import errors, metrics, pretrained
 
@@ -93,6 +94,38 @@ def test_finished_cells_are_read_not_run(studied, command):
     assert {path: path.stat().st_mtime_ns for path in out.rglob("cells/*/*")} == times
     table = [line for line in before.stdout.splitlines() if line.startswith("|")]
     assert [line for line in done.stdout.splitlines() if line.startswith("|")] == table
+
+
+def test_stability_table_of_hand_written_histories(tmp_path):
+    histories = {
+        "wgan-mnist-seed0": "step,mode_coverage\n1,0.5\n2,0.25\n3,0.9\n",
+        "wgan-mnist-seed1": "step,mode_coverage\n1,0.5\n2,0.0\n3,nan\n",
+        "vae-mnist-seed0": "step,loss\n1,99\n",
+    }
+    for name, text in histories.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "metrics.csv").write_text(text)
+
+    def found(*outcomes, name):
+        return [
+            (
+                cells.Cell(f"{name}-mnist-seed{seed}", "pretrain", "wgan_mnist"),
+                {"outcome": outcome, "scores": {}},
+            )
+            for seed, outcome in enumerate(outcomes)
+        ]
+
+    results = {
+        ("wgan", "mnist"): found("completed", "collapsed", "diverged", name="wgan"),
+        ("vae", "mnist"): found("completed", name="vae"),
+    }
+    assert systems_study._stability(results, tmp_path).splitlines() == [
+        "| system | data | seed 0 | seed 1 | seed 2 |",
+        "| --- | --- | --- | --- | --- |",
+        "| WGAN, clipped weights | mnist | completed, lowest 0.25, last 0.90 | "
+        "collapsed, lowest 0.00, last 0.00 | diverged |",
+        "| VAE, dense | mnist | completed | - | - |",
+    ]
 
 
 def test_unknown_rows_are_refused(command, tmp_path):

@@ -187,6 +187,12 @@ def test_maps_of_a_network_without_attention_are_refused():
         attention.attention_maps(generator, _features(shape=(2, 8)))
 
 
+def test_relu_stands_in_both_networks():
+    for network in presets.build("relu", 16, 1, width=2, latent_dim=8):
+        found = [each for each in network.layers if each.name.endswith("_act")]
+        assert found and all(isinstance(each, keras.layers.ReLU) for each in found)
+
+
 def test_learned_slopes_per_channel():
     pair = presets.build("prelu", 16, 1, width=2, latent_dim=8)
     for network in pair:
@@ -195,7 +201,8 @@ def test_learned_slopes_per_channel():
         for layer in found:
             assert layer.alpha.shape == (1, 1, layer.output.shape[-1])
             np.testing.assert_array_equal(layer.alpha.numpy(), np.float32(0.25))
-    with pytest.raises(errors.InputError, match="'gelu' is not leaky_relu or prelu"):
+    message = "'gelu' is not leaky_relu, prelu or relu"
+    with pytest.raises(errors.InputError, match=message):
         convolutional.discriminator(16, filters=(4,), activation="gelu")
 
 

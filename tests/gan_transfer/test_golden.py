@@ -44,6 +44,7 @@ CASES = {
     "sngan": {"model": "sngan", "loss": losses.hinge},
     "sagan": {"model": "sagan", "loss": losses.hinge, "classes": 3},
     "prelu": {"model": "prelu"},
+    "relu": {"model": "relu"},
     "document_a_mnist": {"model": "document_a_mnist"},
     "document_b_256": {"model": "document_b_256"},
     "document_c_64": {"model": "document_c_64"},

@@ -22,6 +22,7 @@ SCALABLE = {
     "sngan": (20, 1, 8),
     "sagan": (28, 3, 8),
     "prelu": (24, 1, 8),
+    "relu": (16, 1, 8),
 }
 
 FORMATS = DOCUMENTS | SCALABLE
