@@ -31,7 +31,7 @@ TINY = {
     "export": (),
     "finetune": (*SHORT, "--limit=40"),
     "pretrain": (*SHORT, "--limit=40"),
-    "sample": ("--count=4",),
+    "sample": (),
     "train_classifier": ("--limit=200", "--epochs=1", "--noverbose"),
     "transfer_study": (
         *(*SHORT, "--counts=20", "--seeds=1"),

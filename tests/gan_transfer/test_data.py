@@ -143,7 +143,8 @@ def test_folder_of_classes(tmp_path):
             grey.save(tmp_path / "zoo" / name / f"{index}.png")
     loaded = data.load(tmp_path / "zoo")
     assert loaded.name == "zoo" and loaded.class_names == ("ape", "bee")
-    assert loaded.train.shape == (18, 8, 8, 1) and loaded.test.shape == (2, 8, 8, 1)
+    assert loaded.train.shape == (18, 10, 10, 1)  # 5 times a power of two
+    assert loaded.test.shape == (2, 10, 10, 1)
     assert loaded.test_labels.tolist() == [0, 1]
     assert numbers(loaded.train) == [100] * 9 + [200] * 9
 
