@@ -1,14 +1,15 @@
 """Few-shot generation of characters never seen (documents D 3.1 and D 5).
 
-Every seed holds out other alphabets of Omniglot. Meta-training sees the rest, turned by
-four angles; every method takes as many gradients of an image as --steps updates of
-plain pretraining with --batch_size images. Meta-test adapts to --test_characters
-unseen characters with --shots drawings and --adaptation steps; ten further drawings of
-each are held out. --model is vae_dense (MetaNN, the default), vae_conv (MetaCNN) or
-gan. Methods of the VAE: scratch, pretrain, maml, reptile; context (conditioned on the
-drawings' mean embedding, no steps) and descriptor (on the alphabet's, no drawings);
-nearest and predictor (from the meta-database). Of the GAN: scratch, pretrain, reptile.
-Run it again to continue where it was stopped.
+Every seed holds out alphabets of Omniglot, by its own choice. Meta-training sees the
+rest, turned by four angles; every method takes as many gradients of an image as --steps
+updates of plain pretraining with --batch_size images. Meta-test adapts to
+--test_characters unseen characters with --shots drawings and --adaptation steps; ten
+further drawings of each are held out. --model is vae_dense (MetaNN, the default),
+vae_conv (MetaCNN) or gan. Methods of the VAE: scratch, pretrain, maml, reptile; context
+(conditioned on the drawings' mean embedding, no steps) and descriptor (on the
+alphabet's, no drawings; the test's are unknown, so on the mean of all); nearest and
+predictor (from the meta-database). Of the GAN: scratch, pretrain, reptile. Run it again
+to continue where it was stopped.
 
 Example:
     python -m experiments.meta_generate --model=vae_conv --seeds=1 --steps=1000
@@ -38,7 +39,11 @@ _TEST = absl_flags.DEFINE_integer(
     "test_characters", 50, "unseen characters to test on, at least 2", lower_bound=2
 )
 _VALIDATION = absl_flags.DEFINE_integer(
-    "validation_characters", 20, "characters that choose the inner rates", 1
+    "validation_characters",
+    20,
+    "characters that choose the inner rates of the VAEs; the GAN, which has one rate, "
+    "does not train on them either",
+    lower_bound=1,
 )
 _STORED = absl_flags.DEFINE_integer(
     "stored", 16, "training characters in the meta-database, at least 3", lower_bound=3
@@ -46,8 +51,8 @@ _STORED = absl_flags.DEFINE_integer(
 _ADAPTING = absl_flags.DEFINE_list(
     "adapting",
     [".*"],
-    "layers of the VAE that adapt in the inner loop, as regular expressions: "
-    "generator.* freezes all others",
+    "layers of the VAE that adapt from the starts by MAML and Reptile, as regular "
+    "expressions: generator.* freezes all others; the baselines adapt all",
 )
 _WIDTH = absl_flags.DEFINE_integer("gan_width", 16, "filters of the GAN", 1, 256)
 flags.adopt(
@@ -66,6 +71,7 @@ flags.adopt(
     flags.OVERWRITE,
     flags.VERBOSE,
 )
+_OF_VAES = _ADAPTING, _STORED, flags.LEARNING_RATE
 _DEFAULT_STEPS = 4000
 
 
@@ -87,11 +93,12 @@ def main(argv):
         meta_stored.donors(methods)
     useless, use = (flags.START_FROM, _WIDTH), "is for --model=gan"
     if model == "gan":
-        useless, use = (_ADAPTING, _STORED), "is for the VAEs"
+        useless, use = _OF_VAES, "is for the VAEs"
     for holder in useless:
-        if holder.present:
+        # Not `present`: the flags.txt of a run names every flag.
+        if holder.value != holder.default:
             raise absl_flags.Error(f"--{holder.name} {use}: leave it out")
-    if flags.START_FROM.value is not None and _WIDTH.present:
+    if flags.START_FROM.value is not None and _WIDTH.value != _WIDTH.default:
         raise absl_flags.Error("--gan_width is fixed by --start_from: leave it out")
     budgets = {
         "shots": flags.rising(flags.SHOTS, 10),
@@ -133,6 +140,7 @@ def main(argv):
         f"{flags.SEEDS.value - 1}, {budgets['steps']:,} updates of "
         f"{flags.BATCH_SIZE.value} images"
     )
+    seconds = meta_results.seconds(results)
     verdicts = meta_results.write(directory, results, splits, settings, about)
     directory.write_summary(
         {
@@ -144,9 +152,12 @@ def main(argv):
                 for (name, seed), each in results.items()
                 if "rates" in each
             },
+            "seconds_to_adapt_to_a_task": seconds,
         }
     )
     print((directory.path("table.md")).read_text(encoding="utf-8"))
+    if seconds:
+        print(f"adapting to one task took {max(seconds.values())} s or less (median)")
     print(f"table, plots, pictures and cells are in {directory.folder}")
 
 

@@ -19,7 +19,10 @@ class Conditioned:
 
         self.study, self.key = study, tf.constant([study.split.seed, 0])
         objective = few_shot_vae.ContextBound(study.latent_dim, 1)
-        bounds = few_shot_vae.MinusBound(study.latent_dim), study.adapter.bounds[1]
+        bounds = (
+            few_shot_vae.MinusBound(study.latent_dim),
+            study.adapter("context").bounds[1],
+        )
         sampler = meta.sampler(network)
 
         @tf.function(autograph=False)
@@ -74,25 +77,36 @@ def test(study, network) -> dict:
     return found
 
 
+class Alphabets:
+    """Class embeddings: the mean context of an alphabet's training characters."""
+
+    def __init__(self, conditioned, training: list):
+        self._known = {}
+        for task in training:
+            vector = conditioned.embedding(task, _EXAMPLES)
+            self._known.setdefault(task.descriptor["group"], []).append(vector)
+
+    def __call__(self, task):
+        """The vector of a task's alphabet; of an unknown one the mean of all tasks."""
+        import tensorflow as tf
+
+        every = [vector for vectors in self._known.values() for vector in vectors]
+        known = self._known.get(task.descriptor["group"], every)
+        return tf.reduce_mean(known, axis=0)
+
+
 def zero_shot(study, network) -> dict:
     """Every test character by its descriptor alone, without an example.
 
-    The class embedding of an alphabet is the mean context of its training characters;
-    that of an alphabet never seen, as the test's are, the mean of all.
+    Whole alphabets are held out, so the test's are all unknown to `Alphabets`: what is
+    measured is the mean embedding, one and the same for every character.
 
     Returns:
         As of `meta_vae.Study.test`, with 0 examples and 0 steps only.
     """
-    import tensorflow as tf
-
     conditioned = Conditioned(study, network)
-    known = {}
-    for task in study.split.training:
-        vector = conditioned.embedding(task, _EXAMPLES)
-        known.setdefault(task.descriptor["group"], []).append(vector)
-    every = [vector for vectors in known.values() for vector in vectors]
+    alphabets = Alphabets(conditioned, study.split.training)
     found = study.empty(study.split.test)
     for number, task in enumerate(study.split.test):
-        vectors = known.get(task.descriptor["group"], every)
-        conditioned.measure(found, number, 0, tf.reduce_mean(vectors, axis=0))
+        conditioned.measure(found, number, 0, alphabets(task))
     return found

@@ -1,8 +1,9 @@
 """Meta-training and meta-test of a GAN on characters, cell by cell."""
 
 import dataclasses
+import time
 
-from experiments.support import flags, meta_characters
+from experiments.support import flags, meta_characters, meta_study
 
 METHODS = ("scratch", "pretrain", "reptile")
 # Reptile: characters of a meta-update, inner steps, drawings of a batch, outer rate.
@@ -111,9 +112,13 @@ class Study(meta_characters.Study):
             images_per_step=per_update,
             verbose=2 if flags.VERBOSE.value else 0,
         )
+        meta_study.save_networks(self.cell(method), gan)
 
     def _test(self, gan) -> dict:
-        """Samples uint8 `[T, shots, steps, 10, H, W, C]` after every budget."""
+        """Samples uint8 `[T, shots, steps, 10, H, W, C]` after every budget.
+
+        And `seconds` `[T, shots]` of the longest adaptation.
+        """
         import numpy as np
 
         from gan_transfer import data, few_shot, sampling
@@ -124,6 +129,7 @@ class Study(meta_characters.Study):
         count, image = meta_characters.QUERY, self.split.test[0].pixels.shape[1:]
         shape = len(self.settings.shots), len(self.settings.adaptation)
         found = np.zeros((len(self.split.test), *shape, count, *image), np.uint8)
+        seconds = np.full((len(self.split.test), shape[0]), np.nan)
         for number, task in enumerate(self.split.test):
             noise = sampling.sample_latents(
                 count, gan.latent_dim, _NOISE * self.split.seed + number
@@ -135,10 +141,13 @@ class Study(meta_characters.Study):
                     (images,), _ = self.split.divided(task, max(shots, 1))
                     # Batches of one size: no other number of examples traces anew.
                     batch = images[np.arange(BATCH) % len(images)]
+                    begun = time.perf_counter()
                     network = learner.adapt(batch[None], steps)
+                    # Numbers of steps rise: the longest stays.
+                    seconds[number, row] = time.perf_counter() - begun
                     images = network(noise, training=False).numpy()
                     found[number, row, column] = data.to_uint8(images)
-        return {"samples": found}
+        return {"samples": found, "seconds": seconds}
 
 
 def _compile(gan) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import time
 
 import numpy as np
 
@@ -88,6 +89,7 @@ class Study:
                 seed=self.seed,
                 verbose=settings.verbose,
             )
+            meta_study.save_networks(self.folder / method, learner)
             networks[method] = network
             self.seconds[method] = rows[-1]["cpu_seconds"]
             print(f"seed {self.seed}: {method} trained", flush=True)
@@ -208,8 +210,13 @@ class Study:
         def adapted(method):
             way, start = self.ways[method, examples], self.starts[method]
             taken = (*steps, meta_adaptation.LONG) if method == "scratch" else steps
-            rows = self.tester.measure(start, way, pairs, taken)
-            return {"values": dict(zip(taken, rows.T, strict=True))}
+            rows, seconds = [], []
+            for pair in pairs:
+                begun = time.perf_counter()
+                rows.append(self.tester.measure(start, way, [pair], taken)[0])
+                seconds.append(time.perf_counter() - begun)
+            values = dict(zip(taken, np.stack(rows).T, strict=True))
+            return {"values": values, "seconds": float(np.median(seconds))}
 
         def nearest(told):
             way, rows = self.ways["pretraining", examples], []

@@ -166,6 +166,16 @@ def difference(first, second) -> tuple[float, float]:
     return float(each.mean()), float(error)
 
 
+def seconds(results: dict) -> dict[str, float]:
+    """Median seconds of adapting to a task, of every method that takes steps."""
+    found = {}
+    for (name, seed), each in results.items():
+        measured = each.get("seconds", np.array([]))
+        if np.isfinite(measured).any():
+            found[f"{name}-seed{seed}"] = round(float(np.nanmedian(measured)), 3)
+    return found
+
+
 def _verdicts(values, methods: list[str], settings) -> list[str]:
     """A sentence per measure, budget and method: lower than the baseline or not.
 

@@ -63,11 +63,11 @@ def _row(task, study, donors: list[str], data: str, digest: str):
     models, labels = [], []
     for method in donors:
         start, rates = study.start(method), study.chosen_rates(method)
-        found = study.test([task], lambda task, shots, start=start: start, rates)
+        found = study.test(method, [task], lambda *_, start=start: start, rates)
         labels += _labels(study.settings, method, found["bound"][0])
         divided = study.split.divided(task, _EXAMPLES)
         last = study.settings.adaptation[-1:]
-        (outcome,) = study.outcomes(start, rates[-1][-1], divided, last)
+        (outcome,) = study.outcomes(method, start, rates[-1][-1], divided, last)
         pairs = (_named(study, each) for each in (outcome.values, start))
         configuration = {"network": study.settings.model, "rates": rates}
         models.append(meta_records.StoredModel(method, "VAE", configuration, *pairs))
@@ -81,7 +81,8 @@ def _row(task, study, donors: list[str], data: str, digest: str):
 
 
 def _names(study) -> list[str]:
-    paths = [v.path for v in study.adapter.network.trainable_variables]
+    network = study.adapter("pretrain").network
+    paths = [v.path for v in network.trainable_variables]
     return [path.replace("/", ".") for path in paths]
 
 
@@ -118,7 +119,7 @@ def nearest(folder: pathlib.Path, study, donor: str) -> dict:
 
     rates = study.chosen_rates(donor)
     with meta_database.MetaDatabase.open(folder, read_only=True) as database:
-        found = study.test(study.split.test, start_of, rates, depends=True)
+        found = study.test(donor, study.split.test, start_of, rates, depends=True)
     return found | {"rates": np.array(rates)}
 
 

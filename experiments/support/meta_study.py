@@ -47,6 +47,16 @@ def forget_databases(directory) -> None:
             path.unlink()
 
 
+def save_networks(folder: pathlib.Path, procedure) -> None:
+    """Keep the networks of a finished training as `<name>.keras` in its folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, network in procedure.networks().items():
+        path = folder / f"{name}.keras"
+        if not path.exists():
+            with writing.partial(path) as temporary:
+                network.save(temporary)
+
+
 def measured(directory, cell: Cell, measure: Callable[[], Mapping]) -> dict:
     """What a cell holds; it is measured and stored first where it is missing.
 

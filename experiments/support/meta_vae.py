@@ -2,8 +2,9 @@
 
 import dataclasses
 import pathlib
+import time
 
-from experiments.support import flags, meta_characters, meta_context
+from experiments.support import flags, meta_characters, meta_context, meta_study
 
 # Method -> share of the budget, whether it meta-learns by Reptile, inner steps, support
 # and query examples. MAML and Reptile start from WARM, plain pretraining for the other
@@ -21,6 +22,7 @@ TASKS = 4  # of a meta-update
 INNER_RATE, INNER_BATCH = 3e-4, 10
 # The adaptation's rates; validation characters choose one per method and budget.
 RATES = (3e-5, 1e-4, 3e-4, 1e-3)
+_ALL = (".*",)
 
 
 def images_per_update(method: str) -> int:
@@ -42,7 +44,7 @@ class Settings:
         steps: updates of plain pretraining.
         shots: numbers of examples, 0 first.
         adaptation: numbers of steps, 0 first.
-        adapting: patterns of the layers that adapt.
+        adapting: patterns of the layers that adapt; the baselines' are all.
     """
 
     model: str
@@ -87,8 +89,16 @@ class Study(meta_characters.Study):
         network = self._build()
         self.latent_dim = network.inputs[1].shape[-1]
         self._first = network.get_weights()
-        self.adapter = few_shot_vae.Adapter(network, adapting=settings.adapting)
+        self.adapters = {
+            adapting: few_shot_vae.Adapter(network, adapting=adapting)
+            for adapting in dict.fromkeys((_ALL, settings.adapting))
+        }
         self.starts, self.rates = {}, {}
+
+    def adapter(self, method: str):
+        """What adapts a start: only the meta-learned ones obey `settings.adapting`."""
+        learned = method in ("maml", "reptile")
+        return self.adapters[self.settings.adapting if learned else _ALL]
 
     def find(self, method: str) -> dict:
         """Train and test a method, or go on with it."""
@@ -100,7 +110,7 @@ class Study(meta_characters.Study):
             return meta_context.zero_shot(self, self.trained("context").network)
         rates = self.chosen_rates(method)
         start = self.start(method)
-        found = self.test(self.split.test, lambda task, shots: start, rates)
+        found = self.test(method, self.split.test, lambda task, shots: start, rates)
         return found | {"rates": np.array(rates)}
 
     def start(self, method: str) -> list:
@@ -157,6 +167,7 @@ class Study(meta_characters.Study):
             images_per_step=per_update,
             verbose=2 if flags.VERBOSE.value else 0,
         )
+        meta_study.save_networks(self.cell(method), learner)
         return learner
 
     def _batches(self, method: str, support: int, query: int, start: int):
@@ -186,7 +197,7 @@ class Study(meta_characters.Study):
                 divided = [self.split.divided(t, shots) for t in self.split.validation]
                 bounds = [
                     [
-                        [o.bound for o in self.outcomes(start, rate, each)]
+                        [o.bound for o in self.outcomes(method, start, rate, each)]
                         for each in divided
                     ]
                     for rate in RATES
@@ -196,13 +207,12 @@ class Study(meta_characters.Study):
             self.rates[method] = [[RATES[n] for n in row[1:]] for row in best]
         return self.rates[method]
 
-    def outcomes(self, start, rate: float, divided, steps=None):
+    def outcomes(self, method: str, start, rate: float, divided, steps=None):
         """`few_shot_vae.Adapter.outcomes` at one rate for all that adapts."""
-        rates = [rate] * len(self.adapter.inner.adapting)
+        adapter = self.adapter(method)
+        rates = [rate] * len(adapter.inner.adapting)
         steps = self.settings.adaptation if steps is None else steps
-        return self.adapter.outcomes(
-            start, rates, *divided, steps, seed=self.split.seed
-        )
+        return adapter.outcomes(start, rates, *divided, steps, seed=self.split.seed)
 
     def noise(self, number: int):
         """Noise of the samples of test character `number`, the same for any method."""
@@ -217,7 +227,8 @@ class Study(meta_characters.Study):
         """Arrays of a test, nothing measured: bounds NaN, samples 0.
 
         `bound` and `weighted` float64 `[T, shots, steps]`, `samples` uint8 `[T, shots,
-        steps, 10, H, W, C]`.
+        steps, 10, H, W, C]`; `seconds` float64 `[T, shots]`, of all adaptations to a
+        task with their measures.
         """
         import numpy as np
 
@@ -227,12 +238,16 @@ class Study(meta_characters.Study):
             "bound": np.full(shape, np.nan),
             "weighted": np.full(shape, np.nan),
             "samples": np.zeros((*shape, count, *image), np.uint8),
+            "seconds": np.full(shape[:2], np.nan),
         }
 
-    def test(self, tasks: list, start_of, rates: list, depends=False) -> dict:
+    def test(
+        self, method: str, tasks: list, start_of, rates: list, depends=False
+    ) -> dict:
         """Adapt to every task with every number of examples, and measure.
 
         Args:
+            method: whose layers adapt, see `adapter`.
             tasks: characters.
             start_of: (task, examples) -> weights.
             rates: as of `chosen_rates`.
@@ -250,7 +265,7 @@ class Study(meta_characters.Study):
                 if (shots == 0) != depends:
                     start = start_of(task, max(shots, 1))
                     divided = self.split.divided(task, max(shots, 1))
-                    (outcome,) = self.outcomes(start, 0.0, divided, (0,))
+                    (outcome,) = self.outcomes(method, start, 0.0, divided, (0,))
                     measured = {0: outcome}
                 elif shots == 0:
                     continue
@@ -258,22 +273,24 @@ class Study(meta_characters.Study):
                     start = start_of(task, shots)
                     divided, measured = self.split.divided(task, shots), {}
                 if shots:
-                    measured |= self._adapted(start, divided, rates[row - 1])
+                    begun = time.perf_counter()
+                    measured |= self._adapted(method, start, divided, rates[row - 1])
+                    found["seconds"][number, row] = time.perf_counter() - begun
                 for column, outcome in measured.items():
                     place = number, row, column
                     found["bound"][place] = outcome.bound
                     found["weighted"][place] = outcome.weighted
                     found["samples"][place] = data.to_uint8(
-                        self.adapter.images(outcome.values, self.noise(number))
+                        self.adapter(method).images(outcome.values, self.noise(number))
                     )
         return found
 
-    def _adapted(self, start, divided, rates: list[float]) -> dict:
+    def _adapted(self, method: str, start, divided, rates: list[float]) -> dict:
         """Outcomes by place of their number of steps; one run for each rate."""
         steps, found = self.settings.adaptation[1:], {}
         for rate in dict.fromkeys(rates):
             wanted = [s for s, each in zip(steps, rates, strict=True) if each == rate]
-            outcomes = self.outcomes(start, rate, divided, wanted)
+            outcomes = self.outcomes(method, start, rate, divided, wanted)
             for count, outcome in zip(wanted, outcomes, strict=True):
                 found[self.settings.adaptation.index(count)] = outcome
         return found

@@ -127,7 +127,15 @@ def test_flagfile_runs_and_leaves_its_artefacts(
     if "long" in flagfile.stem:
         wanted = {"scratch", "pretrain", "warm_up", "maml"}
     assert methods == wanted
-    assert json.loads((folder / "summary.json").read_text())["verdicts"]
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["verdicts"]
+    adapting = wanted & {"scratch", "pretrain", "maml", "reptile", "nearest"}
+    seconds = summary["seconds_to_adapt_to_a_task"]
+    assert seconds.keys() == {f"{name}-seed0" for name in adapting}
+    assert min(seconds.values()) > 0
+    if gan:
+        kept = keras.saving.load_model(folder / "cells/reptile-seed0/generator.keras")
+        assert kept(np.zeros((2, 64), np.float32)).shape == (2, 28, 28, 1)
 
 
 def test_numbers_are_those_of_a_recomputation(characters, finished):
@@ -144,6 +152,10 @@ def test_numbers_are_those_of_a_recomputation(characters, finished):
     )
     cell = finished / "cells" / "pretrain-seed0"
     callbacks.restore(learner, cell)
+    kept = keras.saving.load_model(cell / "network.keras")
+    inputs = [split.divided(split.test[0], 5)[0][0], np.ones((5, 16), np.float32)]
+    for one, other in zip(kept(inputs), learner.network(inputs), strict=True):
+        np.testing.assert_array_equal(one, other)
     rates = json.loads((finished / "summary.json").read_text())["rates"]
     adapter = few_shot_vae.Adapter(learner.network)
     for place, steps in enumerate((1, 2)):
@@ -200,7 +212,7 @@ def test_a_killed_run_ends_like_the_uninterrupted_one(
         with pytest.raises(Killed):
             start(command, characters, tmp_path, FLAGFILE)
         monkeypatch.undo()
-    done = start(command, characters, tmp_path, FLAGFILE)
+    done = command("meta_generate", f"--flagfile={tmp_path / 'flags.txt'}")
     assert done.returncode == 0, done.stderr
     assert rows_of(tmp_path) == rows_of(finished)
 
@@ -222,13 +234,6 @@ def test_database_holds_training_characters_with_models_and_labels(
     assert value(finished, "bound", "nearest", 5, 2) != value(
         finished, "bound", "pretrain", 5, 2
     )
-
-
-def test_descriptor_of_an_unseen_alphabet_is_the_mean_of_the_known_ones(finished):
-    known = value(finished, "bound", "descriptor", 0, 0)
-    assert known != value(finished, "bound", "context", 0, 0)
-    # Examples do not matter to it.
-    assert value(finished, "bound", "descriptor", 5, 0) == known
 
 
 def test_split_shares_no_alphabet_and_turns_training_characters(characters):
@@ -288,6 +293,7 @@ def test_every_script_has_flagfiles():
         ("--model=gan --methods=maml", ["--methods=maml", "reptile"], 1),
         ("--start_from=mnist", ["--start_from is for --model=gan"], 1),
         ("--model=gan --stored=4", ["--stored is for the VAEs"], 1),
+        ("--model=gan --learning_rate=2e-3", ["--learning_rate is for the VAEs"], 1),
         ("--gan_width=4", ["--gan_width is for --model=gan"], 1),
         ("--shots=5,1", ["--shots=5,1", "rising numbers", "10"], 2),
         ("--adaptation=x", ["--adaptation=x", "rising numbers"], 2),

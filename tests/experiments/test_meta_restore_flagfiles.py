@@ -4,6 +4,7 @@ import csv
 import json
 import pathlib
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -68,9 +69,11 @@ def run(command, folder, *words, flagfile=QUICK):
 
 
 def cells_of(folder):
-    return [
+    found = [
         json.loads(path.read_text()) for path in sorted(folder.glob("seed0/cells/*"))
     ]
+    # Times differ from run to run.
+    return [{k: v for k, v in cell.items() if k != "seconds"} for cell in found]
 
 
 @pytest.mark.slow
@@ -104,6 +107,32 @@ def finished(tmp_path_factory):
 def test_study_leaves_its_artefacts(command, finished):
     run(command, finished, "--inner=head")
     check_artefacts(finished)
+    seconds = json.loads((finished / "summary.json").read_text())
+    seconds = seconds["seconds_to_adapt_to_a_task"]
+    assert seconds.keys() == {
+        f"{method}, {examples} examples"
+        for method in meta_restoration_study.STARTS
+        for examples in (1, 2)
+    }
+    assert min(seconds.values()) > 0
+
+
+def test_trained_starts_load_from_the_run_with_equal_outputs(finished):
+    image = np.random.default_rng(0).random((2, 32, 32, 1), np.float32)
+    folder = finished / "database" / "seed0"
+    with meta_database.MetaDatabase.open(folder, read_only=True) as database:
+        parents = {
+            model.algorithm: database.load(model.parent)
+            for model in database.tasks("restoration")[0].models
+            if model.parent
+        }
+    assert parents.keys() == {"pretraining", "maml", "reptile"}
+    for method, weights in parents.items():
+        path = finished / "seed0" / method / "network.keras"
+        network = meta_networks.meta_cnn()
+        network.set_weights([weights[name] for name in sorted(weights)])
+        loaded = keras.saving.load_model(path)
+        np.testing.assert_array_equal(loaded(image), network(image))
 
 
 @pytest.mark.slow
