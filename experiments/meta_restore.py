@@ -53,14 +53,12 @@ _SECOND_ORDER = absl_flags.DEFINE_boolean(
 _STORED = absl_flags.DEFINE_integer(
     "stored_tasks", 32, "tasks of the meta-database", lower_bound=4
 )
-_VALIDATION = absl_flags.DEFINE_integer(
-    "validation_tasks", 12, "tasks to choose rates on, damages as trained", 4
-)
 flags.adopt(
     restoration.PHOTOGRAPHS,
     flags.MODEL,
     flags.TASKS,
     flags.TEST_TASKS,
+    flags.VALIDATION_TASKS,
     flags.SEEDS,
     flags.STEPS,
     flags.EVALUATIONS,
@@ -127,7 +125,7 @@ def _tasks(model: str, train: list, test: list) -> dict:
     """Tasks of every part; validation and stored ones are new damages as trained."""
     wanted = {
         "train": (train, "train", flags.TASKS.value, 0),
-        "validation": (train, "train", _VALIDATION.value, 1),
+        "validation": (train, "train", flags.VALIDATION_TASKS.value, 1),
         "stored": (train, "train", _STORED.value, 2),
     }
     for part in meta_restoration_study.PARTS:

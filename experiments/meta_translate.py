@@ -17,6 +17,7 @@ from experiments.support import (
     flags,
     generation,
     meta_translation,
+    meta_translation_report,
     run,
 )
 
@@ -29,6 +30,7 @@ flags.adopt(
     flags.ADAPTATION,
     flags.TASKS,
     flags.TEST_TASKS,
+    flags.VALIDATION_TASKS,
     flags.SEEDS,
     flags.STEPS,
     flags.BATCH_SIZE,
@@ -58,10 +60,11 @@ def main(argv):
         known, unseen = translation_tasks.split(_UNSEEN, seed)
         parts.append(
             tuple(
-                translation_tasks.draw(pixels, groups, count, size, seed)
-                for pixels, groups, count in (
-                    (images.train, known, flags.TASKS.value),
-                    (images.test, unseen, flags.TEST_TASKS.value),
+                translation_tasks.draw(pixels, groups, count, size, key)
+                for pixels, groups, count, key in (
+                    (images.train, known, flags.TASKS.value, seed),
+                    (images.train, known, flags.VALIDATION_TASKS.value, 1000 + seed),
+                    (images.test, unseen, flags.TEST_TASKS.value, seed),
                 )
             )
         )
@@ -69,22 +72,28 @@ def main(argv):
         flags.OUT_DIR.value, flags.configuration(argv[0]), flags.OVERWRITE.value
     )
     cells = []
-    for seed, (train, test) in enumerate(parts):
-        study = meta_translation.Study(directory, settings, train, test, seed)
+    for seed, tasks in enumerate(parts):
+        study = meta_translation.Study(directory, settings, *tasks, seed)
         cells += study.cells()
         if seed == 0:
             study.draw(directory.path("pictures.png"))
         # After every seed, so that a study of hours has something to show early.
         about = (
-            f"CycleGAN on {images.name}, {len(test)} unseen tasks a seed, {seed + 1} "
-            f"seed(s), {steps:,} updates of {flags.BATCH_SIZE.value} images"
+            f"CycleGAN on {images.name}, {len(tasks[-1])} unseen tasks a seed, "
+            f"{seed + 1} seed(s), {steps:,} updates of {flags.BATCH_SIZE.value} images"
         )
-        verdicts = meta_translation.report(directory, cells, settings, about)
+        verdicts = meta_translation_report.write(directory, cells, settings, about)
         directory.write_summary(
             {
                 "dataset": images.name,
                 "seeds": seed + 1,
-                "unseen": [sorted({task.group for task in part[1]}) for part in parts],
+                "unseen": [sorted({task.group for task in part[-1]}) for part in parts],
+                "rates": {
+                    f"{cell['method']}, {cell['examples']} examples, seed "
+                    f"{cell['seed']}": cell["rates"]
+                    for cell in cells
+                    if "rates" in cell
+                },
                 "verdicts": verdicts,
             }
         )

@@ -132,6 +132,9 @@ TASKS = absl_flags.DEFINE_integer("tasks", 240, "tasks to meta-train on", lower_
 TEST_TASKS = absl_flags.DEFINE_integer(
     "test_tasks", 52, "unseen tasks to test on, of every part", lower_bound=4
 )
+VALIDATION_TASKS = absl_flags.DEFINE_integer(
+    "validation_tasks", 12, "tasks to choose rates on, of the kinds trained on", 4
+)
 SHOTS = absl_flags.DEFINE_list(
     "shots", ["1", "5", "10"], "numbers of examples of an unseen task, 1 to 10"
 )

@@ -7,7 +7,6 @@ import pathlib
 import numpy as np
 
 from experiments.support import flags, meta_characters, meta_study
-from gan_transfer import writing
 
 TRAINED = ("pretrain", "reptile")
 METHODS = ("scratch", *TRAINED)
@@ -19,10 +18,11 @@ QUERY = 10  # held-out drawings of a task
 TASKS, INNER_STEPS, BATCH, OUTER_RATE = 4, 10, 10, 0.5
 # Reptile starts from plain pretraining for the other half of the budget.
 _WARM = "warm_up"
-_RATE = 1e-3
+_RATE = 1e-3  # of the trainings
+# The adaptation's rates; validation tasks choose one per method and budget.
+RATES = (3e-4, 1e-3, 3e-3)
 _BLOCKS = 2  # residual blocks of a translator
 _SHOWN, _EACH = 3, 2  # tasks of the picture, drawings of each
-_UNIT = "mean absolute error to the true translation, pixels in [0, 1]"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,17 +50,23 @@ class Study:
         directory: the run directory.
         settings: of the study.
         train: tasks to learn from.
+        validation: tasks of the same kinds and drawings, to choose rates on.
         test: other combinations of strokes and hue, on other drawings.
         seed: of the networks and the training.
-        learners: method -> what adapts, once it was needed.
+        starts: method -> weights of its networks, once they were needed.
+        learners: rate -> what adapts with it, likewise.
+        rates: (method, examples) -> the rate for every number of steps above 0.
     """
 
     directory: object
     settings: Settings
     train: list
+    validation: list
     test: list
     seed: int
+    starts: dict = dataclasses.field(default_factory=dict, init=False)
     learners: dict = dataclasses.field(default_factory=dict, init=False)
+    rates: dict = dataclasses.field(default_factory=dict, init=False)
 
     def cells(self) -> list[dict]:
         """Every cell, trained and measured where it is missing."""
@@ -77,20 +83,42 @@ class Study:
                         functools.partial(self._measure, method, shots),
                     )
                 )
+                if method in METHODS:
+                    self.rates[method, shots] = found[-1]["rates"]
         return found
 
     def _measure(self, method: str, shots: int) -> dict:
         """Mean absolute errors in [0, 1] of the tasks, by number of steps."""
         if method in CONTROLS:
             return {"values": {0: [self._control(method, t, shots) for t in self.test]}}
+        self.rates[method, shots] = rates = self._chosen_rates(method, shots)
         values = {
-            steps: [
-                _error(self.translated(method, task, shots, steps), self.truth(task))
-                for task in self.test
-            ]
+            steps: [self._missed(method, task, shots, steps) for task in self.test]
             for steps in self.settings.adaptation
         }
-        return {"values": values}
+        return {"values": values, "rates": rates}
+
+    def _chosen_rates(self, method: str, shots: int) -> list[float]:
+        """The rates of the lowest mean error on the validation tasks."""
+        errors = [
+            [
+                np.mean(
+                    [
+                        self._missed(method, task, shots, steps, rate)
+                        for task in self.validation
+                    ]
+                )
+                for steps in self.settings.adaptation[1:]
+            ]
+            for rate in RATES
+        ]
+        best = np.argmin(np.where(np.isfinite(errors), errors, np.inf), axis=0)
+        return [RATES[number] for number in best]
+
+    def _missed(self, method: str, task, shots: int, steps: int, rate=None) -> float:
+        """The error of a method on the query drawings of a task."""
+        made = self.translated(method, task, shots, steps, rate)
+        return _error(made, self.truth(task))
 
     def _control(self, method: str, task, shots: int) -> float:
         (_, given), (drawings, _) = self.divided(task, shots)
@@ -109,31 +137,50 @@ class Study:
         _, (drawings, _) = self.divided(task)
         return task.mapping(drawings)
 
-    def translated(self, method: str, task, shots: int, steps: int):
-        """The query drawings of a task as a method translates them, `[10, H, W, 3]`."""
+    def translated(self, method: str, task, shots: int, steps: int, rate=None):
+        """The query drawings of a task as a method translates them, `[10, H, W, 3]`.
+
+        At the rate that was chosen for it, unless another is given.
+        """
+        if rate is None:
+            # No steps take no rate; any learner will do.
+            place = self.settings.adaptation.index(steps)
+            rate = self.rates[method, shots][place - 1] if steps else RATES[0]
+        learner = self.learner(rate)
+        for name, weights in self.start(method).items():
+            getattr(learner.procedure, name).set_weights(weights)
         support, query = self.divided(task, shots)
         # Batches of one size: no other number of examples traces anew.
         batches = tuple(x[np.arange(BATCH) % shots][None] for x in support)
-        network = self.learner(method).adapt(batches, steps)
+        network = learner.adapt(batches, steps)
         return network(query[0], training=False).numpy()
 
-    def learner(self, method: str):
-        """What adapts: trained, or trained on where it was stopped."""
+    def learner(self, rate: float):
+        """What adapts with a rate, the same for all methods: traced only once."""
         from gan_transfer import few_shot
 
-        if method not in self.learners:
-            gan = self._gan()
+        if rate not in self.learners:
+            learner = few_shot.ReptileProcedure(self._gan(rate))
+            learner.compile(OUTER_RATE, INNER_STEPS)
+            self.learners[rate] = learner
+        return self.learners[rate]
+
+    def start(self, method: str) -> dict[str, list]:
+        """Weights that a method starts from: trained on where it was stopped."""
+        from gan_transfer import cyclic
+
+        if method not in self.starts:
+            gan = self._gan(_RATE)
             if method == "reptile":
                 self._train(_WARM, gan)
             if method in TRAINED:
                 self._train(method, gan)
-            learner = few_shot.ReptileProcedure(gan)
-            _compile(gan)
-            learner.compile(OUTER_RATE, INNER_STEPS)
-            self.learners[method] = learner
-        return self.learners[method]
+            self.starts[method] = {
+                name: getattr(gan, name).get_weights() for name in cyclic.NETWORKS
+            }
+        return self.starts[method]
 
-    def _gan(self):
+    def _gan(self, rate: float):
         import keras
 
         from gan_transfer import cyclic
@@ -150,7 +197,7 @@ class Study:
             *(translation.patch_discriminator(3, **sizes) for _ in range(2)),
         ]
         gan = cyclic.CycleGAN(*networks, image_shape=shape, seed=self.seed)
-        _compile(gan)
+        _compile(gan, rate)
         return gan
 
     def _train(self, method: str, gan) -> None:
@@ -166,7 +213,7 @@ class Study:
         )
 
         def compile_phase(phase):
-            _compile(gan)
+            _compile(gan, _RATE)
             if method == "reptile":
                 model.compile(OUTER_RATE, INNER_STEPS)
 
@@ -181,6 +228,7 @@ class Study:
             images_per_step=per_update,
             verbose=2 if flags.VERBOSE.value else 0,
         )
+        meta_study.save_networks(self.folder / method, gan)
 
     @property
     def folder(self) -> pathlib.Path:
@@ -233,44 +281,10 @@ class Study:
         )
 
 
-def report(directory, cells: list[dict], settings: Settings, about: str) -> list[str]:
-    """Write `table.md`, `results.csv` and plots; return the verdict's sentences."""
-    values, verdicts = meta_study.collect(cells), []
-    methods = CONTROLS + METHODS
-    last = settings.adaptation[-1]
-    for shots in settings.shots:
-        meta_study.plot(
-            directory.path(f"error_{shots}.png"),
-            values,
-            PART,
-            shots,
-            methods,
-            f"{shots} example(s): {about}",
-            _UNIT,
-        )
-        gain = meta_study.difference(
-            values,
-            (PART, "reptile", shots, last),
-            (PART, "pretrain", shots, last),
-            "(below 0: better)",
-            4,
-        )
-        verdicts.append(
-            f"- {shots} example(s), {last} steps: reptile - pretrain {gain}"
-        )
-    lines = [about, "", *meta_study.table(values, PART, methods, _UNIT, 4), *verdicts]
-    with writing.replacing(directory.path("table.md")) as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    count = next(iter(values.values())).shape[1]
-    names = {PART: [str(number) for number in range(count)]}
-    meta_study.write_csv(directory.path("results.csv"), values, names)
-    return verdicts
-
-
-def _compile(gan) -> None:
+def _compile(gan, rate: float) -> None:
     import keras
 
-    gan.compile(*(keras.optimizers.Adam(_RATE, 0.5) for _ in range(2)), averaging=0.0)
+    gan.compile(*(keras.optimizers.Adam(rate, 0.5) for _ in range(2)), averaging=0.0)
 
 
 def _error(images, truth) -> float:

@@ -4,11 +4,12 @@ import csv
 import json
 import pathlib
 
+import keras
 import numpy as np
 import pytest
 
 from experiments.support import meta_study, meta_translation
-from gan_transfer import tasks, translation_tasks
+from gan_transfer import cyclic, tasks, translation_tasks
 
 ROOT = pathlib.Path(__file__).parents[2]
 FLAGFILES = sorted((ROOT / "experiments" / "flags").glob("*/*.flags"))
@@ -16,11 +17,21 @@ TINY = {
     "meta_translate": (
         *("--steps=4", "--batch_size=4", "--evaluations=1", "--width=4", "--noverbose"),
         *("--shots=1,5", "--adaptation=1,2", "--tasks=8", "--test_tasks=5"),
+        "--validation_tasks=4",
     )
 }
 MINE = [path for path in FLAGFILES if path.parent.name in TINY]
 REPORT = {"flags.txt", "summary.json", "table.md", "results.csv", "pictures.png"}
 REPORT |= {"error_1.png", "error_5.png"}
+
+
+RATES = (3e-3,)
+
+
+@pytest.fixture(autouse=True)
+def one_rate(monkeypatch):
+    """Every rate is a graph to trace."""
+    monkeypatch.setattr(meta_translation, "RATES", RATES)
 
 
 @pytest.fixture(scope="module")
@@ -72,15 +83,50 @@ def test_flagfile_runs_and_a_missing_cell_is_found_again(
         assert (row["method"], row["examples"]) == ("untranslated", "1")
         error = np.abs(shown - task.mapping(shown)).mean(dtype="float64") / 2
         assert float(row["value"]) == pytest.approx(error, rel=1e-5)
+    check_rates(tmp_path)
+    # Both ways and both discriminators of a trained start can be loaded.
+    kept = tmp_path / "seed0" / "reptile"
+    assert {path.stem for path in kept.glob("*.keras")} == set(cyclic.NETWORKS[:4])
+    translator = keras.saving.load_model(kept / "forward_generator.keras")
+    assert translator(np.zeros((2, 28, 28, 3), np.float32)).shape == (2, 28, 28, 3)
     cell = meta_study.Cell(0, meta_translation.PART, "reptile", 5)
     (path,) = tmp_path.rglob(f"*-{cell.method}-{cell.examples}.json")
     before = json.loads(path.read_text())
+    assert len(before["rates"]) == 2
     path.unlink()
     again = command("meta_translate", *words)
     assert again.returncode == 0, again.stderr
     after = json.loads(path.read_text())
+    assert after["rates"] == before["rates"]
     for step, values in before["values"].items():
         np.testing.assert_allclose(after["values"][step], values, atol=1e-5)
+
+
+def check_rates(folder):
+    """Every trained method and scratch have a rate for each budget."""
+    rates = json.loads((folder / "summary.json").read_text())["rates"]
+    assert set(rates) == {
+        f"{method}, {shots} examples, seed 0"
+        for method in meta_translation.METHODS
+        for shots in (1, 5)
+    }
+    assert {rate for row in rates.values() for rate in row} <= set(RATES)
+
+
+class Missing(meta_translation.Study):
+    """Tasks are numbers; a rate misses each by its own amount."""
+
+    wrong = {3e-4: (0.1, np.nan), 1e-3: (0.3, 0.3), 3e-3: (0.2, 0.1)}
+
+    def _missed(self, method, task, shots, steps, rate=None):
+        return self.wrong[rate][steps - 1] + task
+
+
+def test_rates_are_those_of_the_lowest_finite_error_on_validation_tasks(monkeypatch):
+    monkeypatch.setattr(meta_translation, "RATES", (3e-4, 1e-3, 3e-3))
+    settings = meta_translation.Settings(4, 1, (1,), (0, 1, 2))
+    study = Missing(None, settings, [], [1, 2], [], 0)
+    assert study._chosen_rates("scratch", 1) == [3e-4, 3e-3]
 
 
 def test_bad_input_is_refused_before_anything_is_written(command, data_dir, tmp_path):
