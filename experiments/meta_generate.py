@@ -24,7 +24,6 @@ from experiments.support import (
     meta_gan,
     meta_results,
     meta_stored,
-    meta_study,
     meta_vae,
     run,
 )
@@ -119,7 +118,6 @@ def main(argv):
     directory = run.RunDirectory.open(
         flags.OUT_DIR.value, flags.configuration(argv[0]), flags.OVERWRITE.value
     )
-    meta_study.forget_databases(directory)
     results = {}
     for split in splits:
         if model == "gan":

@@ -21,7 +21,6 @@ from experiments.support import (
     meta_restoration,
     meta_restoration_report,
     meta_restoration_study,
-    meta_study,
     restoration,
 )
 
@@ -84,7 +83,6 @@ def main(argv):
     names = restoration.PHOTOGRAPHS.value, _TEST_PHOTOGRAPHS.value
     tasks = _tasks(model, *map(_pictures, names, range(len(names))))
     directory = restoration.open_run(argv[0])
-    meta_study.forget_databases(directory)
     settings = meta_restoration_study.Settings(
         model,
         "+".join(restoration.PHOTOGRAPHS.value),

@@ -37,16 +37,6 @@ class Cell:
         return folder / f"{self.part}-{self.method}-{self.examples}.json"
 
 
-def forget_databases(directory) -> None:
-    """Remove the meta-databases of an overwritten run; one that goes on keeps its own.
-
-    The weights of their rows went with what `--overwrite` removed.
-    """
-    if not directory.resumed:
-        for path in directory.folder.glob("database*/**/tasks.sqlite*"):
-            path.unlink()
-
-
 def save_networks(folder: pathlib.Path, procedure) -> None:
     """Keep the networks of a finished training as `<name>.keras` in its folder."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -22,11 +22,13 @@ _NOT_COMPARED = frozenset({"out_dir", "data_dir", "verbose"})
 _NOT_COMPARED |= {"methods", "tests", "targets", "counts", "seeds"}
 # What runs write: an overwritten run loses these, and in the folders that runs make
 # all that ends like them.
-_FILES = "summary.json metrics.csv results.csv table.md *.weights.h5 *.keras .*.tmp "
-_FILES += "classifier_28.npz samples.png pairs.png nearest.png losses.png psnr.png "
-_FILES += "distance.png distance_*.png distances.png interpolation.png pictures.png "
-_FILES += "reconstructions.png restoration.png results_*.png error_*.png systems_*.png "
-_FILES += "bound_*.png weighted_*.png kcd_*.png pca_kernel_*.png "
+_FILES = "summary.json metrics.csv results.csv *.weights.h5 *.keras .*.tmp table.md "
+_FILES += "stability.md classifier_28.npz samples.png pairs.png nearest.png "
+_FILES += (
+    "losses.png psnr.png distance.png distance_*.png distances.png interpolation.png "
+)
+_FILES += "pictures.png reconstructions.png restoration.png results_*.png error_*.png "
+_FILES += "systems_*.png bound_*.png weighted_*.png kcd_*.png pca_kernel_*.png "
 _FILES += "text_*.png omniglot_*.png rust_*.png"
 _FOLDERS = "samples cells tensorboard seed[0-9]* database*".split()
 _ENDINGS = "*.csv *.json *.md *.h5 *.keras *.npz *.png *.log flags.txt events.* "

@@ -10,7 +10,6 @@ import pytest
 from experiments.support import (
     meta_adaptation,
     meta_restoration,
-    meta_study,
     run,
 )
 from gan_transfer import meta_database, meta_records
@@ -145,8 +144,7 @@ def test_an_overwritten_run_begins_a_new_database_and_a_resumed_one_does_not(tmp
         for place in places:
             with meta_database.MetaDatabase.open(place):
                 pass
-        directory = run.RunDirectory.open(tmp_path, configuration, overwrite)
-        meta_study.forget_databases(directory)
+        run.RunDirectory.open(tmp_path, configuration, overwrite)
         found = [(place / "tasks.sqlite").exists() for place in places]
         assert found == [kept] * 2
 
