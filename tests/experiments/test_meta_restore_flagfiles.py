@@ -26,7 +26,7 @@ TINY = {
         *("--test_tasks=4", "--stored_tasks=4", "--validation_tasks=4"),
     ),
 }
-FOLDERS = ("bsds500_train", "bsds500_test")
+FOLDERS = ("bsds500_train", "bsds500_test", "bsd68_gray")
 QUICK = ROOT / "experiments" / "flags" / "meta_restore" / "quick.flags"
 
 
