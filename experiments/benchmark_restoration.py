@@ -1,7 +1,8 @@
 """Our restorers beside what a user would pick instead (documents A 6, C 2.3, D 2.3).
 
-Every cell, a method on a test set, is kept in a file of its own: the command can be
-stopped and continued. --methods chooses columns, --tests rows.
+A second table sets what was measured beside the published classical peer, the floor
+and the goal. Every cell, a method on a test set, is kept in a file of its own: the
+command can be stopped and continued. --methods chooses columns, --tests rows.
 
 Example:
     python -m experiments.benchmark_restoration --limit=4
@@ -18,6 +19,7 @@ from experiments.support import (
     flags,
     restoration,
     restoration_methods,
+    restoration_published,
     restoration_study,
     restoration_tests,
     run,
@@ -73,6 +75,9 @@ def main(argv):
             + ("; ".join(absent) or "choose others")
         )
     table = _table(results, tests, names)
+    measured = {key: cell["psnr"] for key, cell in results.items()}
+    if bars := restoration_published.table(measured):
+        table += ["", *bars]
     with writing.replacing(directory.path("table.md")) as path:
         path.write_text("\n".join(table) + "\n")
     directory.write_summary(

@@ -36,14 +36,19 @@ class Method:
         return self.needs is None or importlib.util.find_spec(self.needs) is not None
 
 
+def _deblurred(case, prior):
+    from restoration import data_terms, iterative
+
+    data = data_terms.Deblur(case.damaged[None], case.kernel, case.sigma)
+    schedule = iterative.plug_and_play_schedule(case.sigma)
+    return iterative.minimise(data, prior, schedule=schedule)[0][0].numpy()
+
+
 def _learned(case, network):
-    from restoration import data_terms, inference, iterative, priors
+    from restoration import inference, priors
 
     if case.kernel is not None:
-        data = data_terms.Deblur(case.damaged[None], case.kernel, case.sigma)
-        schedule = iterative.plug_and_play_schedule(case.sigma)
-        found, _ = iterative.minimise(data, priors.Learned(network), schedule=schedule)
-        return found[0].numpy()
+        return _deblurred(case, priors.Learned(network))
     # Impulses are to be found; everything else is told.
     sigma = case.sigma if case.sigma or case.mask is not None else None
     return inference.restore(network, case.damaged, case.mask, sigma)
@@ -60,10 +65,40 @@ def _ensemble(case, network):
 def _total_variation(case, network):
     from restoration import iterative
 
+    if case.mask is not None:
+        return _filled_variation(case)
     if case.kernel is not None:
         found, _ = iterative.tv_deblur(case.damaged[None], case.kernel, case.sigma)
         return found[0].numpy()
     return iterative.tv_denoise(case.damaged[None], case.sigma)[0].numpy()
+
+
+def _filled_variation(case):
+    from restoration import data_terms, iterative, priors
+
+    data = data_terms.Inpaint(case.damaged[None], case.mask[None])
+    schedule = iterative.constant_schedule(rho=200.0, iterations=30)
+    prior = priors.TotalVariation(1.0)
+    found, _ = iterative.minimise(data, prior, schedule=schedule, algorithm="admm")
+    return found[0].numpy()
+
+
+def _sparse_deblurred(case, network):
+    from restoration import priors
+
+    return _deblurred(case, priors.Sparse())
+
+
+def _patch_sparse(case, network):
+    from restoration import patch_sparse
+
+    return patch_sparse.inpaint(case.damaged, case.mask)
+
+
+def _pull_push(case, network):
+    from restoration import filling
+
+    return filling.fill(case.damaged[None], case.mask[None])[0].numpy()
 
 
 def _k_svd(case, network):
@@ -161,7 +196,10 @@ METHODS = {
     "k-svd": Method(("noise",), _k_svd),
     "omp-dct": Method(("noise",), _omp_dct),
     "sliding dct": Method(("noise",), _sliding_dct),
-    "total variation": Method(("noise", "blur"), _total_variation),
+    "total variation": Method(("noise", "missing", "blur"), _total_variation),
+    "patch sparse": Method(("missing",), _patch_sparse),
+    "pull-push": Method(("missing",), _pull_push),
+    "sparse prior": Method(("blur",), _sparse_deblurred),
     "bm3d": Method(("noise",), _bm3d, needs="bm3d"),
     "scikit-image non-local means": Method(("noise",), _skimage_means, needs="skimage"),
     "scikit-image tv": Method(("noise",), _skimage_variation, needs="skimage"),

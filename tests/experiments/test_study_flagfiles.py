@@ -98,6 +98,7 @@ def check_benchmark_restoration(folder):
         "set12-noise-25, restorer",
         "set12-noise-25, sliding dct",
         "set12-noise-25, total variation",
+        "set12_small-missing-50, total variation",
         "set12-noise-25, scikit-image non-local means",
         *(f"{test}, restorer" for test in TESTS[1:]),
         *(f"{test}, scikit-image biharmonic" for test in TESTS[1:]),
@@ -113,6 +114,12 @@ def check_benchmark_restoration(folder):
         "| s / megapixel, missing",
         "| s / megapixel, impulses",
         "| k multiply-adds / pixel and pass",
+        "",
+        "| PSNR (dB)",
+        "|---|---|---|---|---|---|",
+        "| set12-noise-25",
+        "| set12_small-missing-50",
+        "| set12_small-impulses-30",
     ]
 
 
