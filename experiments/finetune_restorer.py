@@ -27,6 +27,7 @@ _DEFAULT_STEPS = 1000
 def main(argv):
     """Fine-tune, select, score, write the restorer and pictures."""
     loss = flags.one_of(flags.LOSS, restoration.LOSSES)
+    flags.default(generation.BETA_1, restoration.BETA_1)
     recipe = flags.one_of(flags.RECIPE, RECIPES)
     with console.quiet_tensorflow():
         from gan_transfer import copying, recipes

@@ -37,6 +37,7 @@ def main(argv):
     """Train, select, score, write the restorer and pictures."""
     model = flags.one_of(flags.MODEL, restoration.MODELS)
     loss = flags.one_of(flags.LOSS, restoration.LOSSES)
+    flags.default(generation.BETA_1, restoration.BETA_1)
     with console.quiet_tensorflow():
         from gan_transfer import schedule
         from restoration import networks

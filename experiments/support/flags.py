@@ -204,6 +204,12 @@ def one_of(holder: absl_flags.FlagHolder, values: Sequence[str]) -> str:
     return value
 
 
+def default(holder: absl_flags.FlagHolder, value) -> None:
+    """Fills in the script's own default of a shared flag that was not given."""
+    if not holder.present:
+        absl_flags.FLAGS[holder.name].value = value
+
+
 def given(holder: absl_flags.FlagHolder, default: list[str]) -> list[str]:
     """Returns the value of `COUNTS` or `METHODS`, or the script's default."""
     return default if holder.value is None else holder.value

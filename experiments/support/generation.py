@@ -66,7 +66,9 @@ AUGMENT = absl_flags.DEFINE_string(
     "probability), or transforms joined by commas (translation,cutout); auto: none for "
     "training from scratch, by the number of images for fine-tuning",
 )
-BETA_1 = absl_flags.DEFINE_float("beta_1", 0.5, "of Adam, 0 to 1", 0.0, 0.9999)
+BETA_1 = absl_flags.DEFINE_float(
+    "beta_1", 0.5, "of Adam, 0 to 1; restorers: 0.9 unless given", 0.0, 0.9999
+)
 BETA_2 = absl_flags.DEFINE_float("beta_2", 0.99, "of Adam, 0 to 1", 0.0, 0.9999)
 AVERAGING = absl_flags.DEFINE_float(
     "averaging", 0.995, "decay of the generator's weight average; 0: none", 0.0, 0.9999

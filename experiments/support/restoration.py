@@ -12,7 +12,7 @@ from typing import Any
 
 from absl import flags as absl_flags
 
-from experiments.support import figures, flags, run
+from experiments.support import figures, flags, generation, run
 from gan_transfer import errors
 
 SYNTHETIC = "synthetic"
@@ -71,6 +71,7 @@ TRAINING_FLAGS = (
     flags.BATCH_SIZE,
     flags.EVALUATIONS,
     flags.LEARNING_RATE,
+    generation.BETA_1,
     flags.OUT_DIR,
     flags.OVERWRITE,
     flags.SEED,
@@ -81,6 +82,7 @@ TRAINING_FLAGS = (
 # The defaults first.
 MODELS = ("restorer", "unrolled_sparse", "document_a")
 LOSSES = ("root_mean_square", "charbonnier", "l1", "l2", "huber")
+BETA_1 = 0.9  # where --beta_1 is not given
 BANK = (384, 192)  # training masks and their side, where patches are no larger
 
 
@@ -269,7 +271,9 @@ def compile_for(restorer, damage, loss: str, steps: int, first: int) -> None:
     from restoration import supervised
 
     rate = supervised.Cosine(flags.LEARNING_RATE.value, steps, first)
-    optimizer = transfer.LayerwiseAdam(learning_rate=rate, global_clipnorm=1.0)
+    optimizer = transfer.LayerwiseAdam(
+        learning_rate=rate, beta_1=generation.BETA_1.value, global_clipnorm=1.0
+    )
     arguments = {"loss": supervised.LOSSES[loss], "damage": damage}
     if ADVERSARIAL_WEIGHT.value:
         # The discriminator starts from nothing.

@@ -138,6 +138,24 @@ def train(command, data_dir, out, photographs, *arguments):
     )
 
 
+@pytest.mark.parametrize(("given", "beta_1"), [((), 0.9), (("--beta_1=0.5",), 0.5)])
+def test_beta_1_is_stored_and_reaches_the_optimizer(
+    command, data_dir, tmp_path, monkeypatch, given, beta_1
+):
+    compiled, compile_for = [], restoration.compile_for
+
+    def compile_and_keep(restorer, *arguments):
+        compile_for(restorer, *arguments)
+        compiled.append(restorer.network_optimizer)
+
+    monkeypatch.setattr(restoration, "compile_for", compile_and_keep)
+    flags = ["--patch=16", "--late_share=0", "--damage=noise", *given]
+    done = train(command, data_dir, tmp_path, "many", *flags)
+    assert done.returncode == 0, done.stderr
+    assert [optimizer.beta_1 for optimizer in compiled] == [beta_1]
+    assert f"--beta_1={beta_1}" in (tmp_path / "flags.txt").read_text().splitlines()
+
+
 def test_updates_are_made_in_both_phases(command, data_dir, tmp_path):
     flags = [*PHASES, "--damage=noise", "--loss=l2"]
     done = train(command, data_dir, tmp_path, "many", *flags)
