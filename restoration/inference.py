@@ -98,8 +98,7 @@ def restore(
     Missing pixels are filled by pull-push on the whole picture (`filling.fill`), then
     the network runs on tiles that overlap. Of each tile only what its cuts cannot
     influence is kept, so that there are no seams: the result is that of the whole
-    picture. (A network that subtracts a mean of the picture, such as that of
-    `unrolled`, sees the mean of the tile.)
+    picture.
 
     With a mask, and sigma None or 0, known pixels come back bit for bit; with sigma > 0
     they are denoised. With neither mask nor sigma, `inspect` finds out the damage; a

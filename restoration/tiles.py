@@ -8,12 +8,13 @@ import numpy as np
 import tensorflow as tf
 
 from gan_transfer import errors
+from restoration import unrolled
 
 # Tiles start on multiples of it: shifted so, a network of up to 5 scales is the same.
 _GRID = 32
 _STRIP = (16, 1024)
 
-_Run = Callable[[np.ndarray, np.ndarray, np.ndarray], tf.Tensor]
+_Run = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], tf.Tensor]
 _runs: weakref.WeakKeyDictionary[keras.Model, _Run] = weakref.WeakKeyDictionary()
 
 
@@ -28,7 +29,8 @@ def apply(
 ) -> np.ndarray:
     """Run a restorer over the tiles of one picture (document C 2.3).
 
-    The network's graph is traced once for all sizes.
+    The network's graph is traced once for all sizes. One that subtracts the mean of the
+    picture (`unrolled`) is told that of the whole picture in every tile.
 
     Args:
         network: `[image, level, mask] -> image`, see `networks`.
@@ -42,6 +44,7 @@ def apply(
         float32 `[H, W, C]`.
     """
     run = _compiled(network)
+    mean = _mean(image, mask)
     restored = np.empty(image.shape, np.float32)
     height, width, _ = image.shape
     for top, bottom, upper, lower in spans(height, tile, overlap):
@@ -50,7 +53,7 @@ def apply(
             part = image[seen][None]
             level = np.full((*part.shape[:3], 1), sigma, np.float32)
             missing = np.zeros_like(part) if mask is None else mask[seen][None]
-            found = run(part, level, missing)[0].numpy()
+            found = run(part, level, missing, mean)[0].numpy()
             kept = slice(upper - top, lower - top), slice(left - start, right - start)
             restored[upper:lower, left:right] = found[kept]
     return restored
@@ -102,9 +105,7 @@ def reach(network: keras.Model) -> int:
 
     Measured: one half of a random strip is reversed, and the changes are looked for in
     the other half, along both axes and in both directions. It follows the weights, so
-    it is measured anew each time (a network not yet trained may pass its input on). The
-    values are multiples of a power of 2, whose sums are exact in any order: a network
-    that subtracts the mean of the picture is not taken for one that looks everywhere.
+    it is measured anew each time (a network not yet trained may pass its input on).
 
     Args:
         network: see `apply`.
@@ -115,6 +116,7 @@ def reach(network: keras.Model) -> int:
     generator = np.random.default_rng(0)
     # Noise levels are low, so that no threshold that follows them cuts the paths.
     scales = (1 / 256, 1 / 2**14, 1)
+    mean = np.full((1, 1, 1, network.inputs[0].shape[-1]), 0.5, np.float32)
     farthest = 0
     for vertical in (False, True):
         inputs = []
@@ -126,7 +128,7 @@ def reach(network: keras.Model) -> int:
             inputs.append(batch.swapaxes(1, 2) if vertical else batch)
         # Convolutions by Fourier transform, as on GPUs, change bits everywhere.
         with tf.device("CPU:0"):
-            found = _compiled(network)(*inputs).numpy()
+            found = _compiled(network)(*inputs, mean).numpy()
         found = found.swapaxes(1, 2) if vertical else found
         right, left = (found[1:] != found[0]).any(axis=(1, 3))
         middle = len(left) // 2
@@ -142,13 +144,28 @@ def _half_reversed(strip: np.ndarray) -> np.ndarray:
     return np.stack([strip, *(np.concatenate(halves, axis=1) for halves in others)])
 
 
+def _mean(image: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    """Mean of the known pixels of each channel, 0 without any, `[1, 1, 1, C]`."""
+    means = []
+    for channel in range(image.shape[2]):
+        known = True if mask is None else mask[..., channel] == 0
+        count = image[..., channel].size if mask is None else known.sum()
+        total = np.sum(image[..., channel], dtype=np.float64, where=known)
+        means.append(total / max(count, 1))
+    return np.float32(means)[None, None, None]
+
+
 def _compiled(network: keras.Model) -> _Run:
     """The network as one graph for all sizes, kept as long as the network is."""
     if network not in _runs:
-        weak = weakref.ref(network)
-        sizes = [each.shape[-1] for each in network.inputs]
-        _runs[network] = tf.function(
-            lambda *inputs: weak()(list(inputs), training=False),
-            input_signature=[tf.TensorSpec((None, None, None, n)) for n in sizes],
-        )
+        weak, told = weakref.ref(network), unrolled.with_mean(network)
+
+        def run(*inputs):
+            if told is None:
+                return weak()(list(inputs[:-1]), training=False)
+            return told(list(inputs), training=False)
+
+        sizes = [network.inputs[k].shape[-1] for k in (0, 1, 2, 0)]
+        signature = [tf.TensorSpec((None, None, None, n)) for n in sizes]
+        _runs[network] = tf.function(run, input_signature=signature)
     return _runs[network]

@@ -91,6 +91,26 @@ def unrolled_sparse(
     return model
 
 
+def with_mean(network: keras.Model) -> keras.Model | None:
+    """The network that is told the mean y is made with (document D 2.3 "SR").
+
+    For the tiles of a picture, which are then treated as in the whole picture.
+
+    Returns:
+        A model from [image, level, mask, mean `[B, 1, 1, C]`] that shares the weights;
+        None for a network without `Observe`, which subtracts no mean.
+    """
+    observing = [each for each in network.layers if isinstance(each, Observe)]
+    if not observing:
+        return None
+    (observe,) = observing
+    image, level, mask = network.inputs
+    mean = keras.Input((1, 1, image.shape[-1]), name="mean")
+    rest = keras.Model([*observe.output, image], network.output)
+    observed = Observe(observe.stride, dtype="float32")([image, level, mask, mean])
+    return keras.Model([image, level, mask, mean], rest([*observed, image]))
+
+
 def _start_as_ista(model: keras.Model, shape: tuple[int, ...], stride: int) -> None:
     dictionary = keras.ops.convert_to_numpy(keras.random.normal(shape))
     dictionary /= np.sqrt(largest_eigenvalue(dictionary, stride))
@@ -143,7 +163,7 @@ class Observe(layers.Layer):
     [image, level, mask] to y = V (image - mean) and V, both `[B, h, w, s s C]`, the
     level of each block `[B, h, w, 1]`, and the mean of the known pixels
     `[B, 1, 1, C]`, 0 where there are none. Pixels that fill up the last blocks count as
-    missing.
+    missing. A fourth input is the mean to use instead.
     """
 
     def __init__(self, stride: int, **kwargs):
@@ -152,11 +172,11 @@ class Observe(layers.Layer):
 
     def call(self, inputs):
         """Return y, V, the level and the mean."""
-        image, level, mask = inputs
+        image, level, mask, *told = inputs
         known = 1.0 - mask
         count = tf.reduce_sum(known, axis=[1, 2], keepdims=True)
         total = tf.reduce_sum(known * image, axis=[1, 2], keepdims=True)
-        mean = tf.math.divide_no_nan(total, count)
+        mean = told[0] if told else tf.math.divide_no_nan(total, count)
         y = _fold(known * (image - mean), self.stride)
         inside = _fold(tf.ones_like(level), self.stride)
         total = tf.reduce_sum(_fold(level, self.stride), axis=3, keepdims=True)

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from gan_transfer import errors
-from restoration import sparse_coding, unrolled
+from restoration import networks, sparse_coding, unrolled
 
 
 def _images(*shape, seed=0):
@@ -182,6 +182,24 @@ def test_level_of_a_cut_block_is_the_mean_of_its_pixels():
     _, known, blocks, _ = unrolled.Observe(2)([zeros, level, zeros])
     assert blocks.numpy().squeeze().tolist() == [[3, 4.5], [7.5, 9]]
     assert known.numpy()[0, 1, 1].tolist() == [1, 0, 0, 0]
+
+
+def test_a_told_mean_takes_the_place_of_the_own_one():
+    model = unrolled.unrolled_sparse(3, 6, 3, 5, 2)
+    _randomise(model)
+    told = unrolled.with_mean(model)
+    image, level, mask = _inputs(9, 12, channels=3)
+    known = 1 - mask
+    mean = (known * image).sum((1, 2), keepdims=True) / known.sum((1, 2), keepdims=True)
+    expected = model([image, level, mask]).numpy()
+    found = told([image, level, mask, mean]).numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    # Of a part of the picture it makes the same as of the same values around 0.
+    shifted = told([image - 0.5, level, mask, mean - 0.5]).numpy()
+    np.testing.assert_allclose(shifted + 0.5, expected, rtol=1e-5, atol=1e-5)
+    other = told([image, level, mask, mean - 0.5]).numpy()
+    assert np.abs(other - expected).max() > 1e-3
+    assert unrolled.with_mean(networks.restorer(1, widths=(4, 4), blocks=1)) is None
 
 
 def test_soft_threshold_and_its_derivative():
