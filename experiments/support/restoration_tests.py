@@ -108,10 +108,13 @@ def pictures(name: str, channels: int) -> list[np.ndarray]:
 
 
 def _damaged(clean: np.ndarray, damage: str, level: float) -> Case:
+    from restoration import degradations
+
     draws = np.random.RandomState(0)
     if damage == "noise":
-        noise = draws.normal(0, level / 255, clean.shape).astype(np.float32)
-        return Case(clean, clean + noise, level / 255)
+        noisy = degradations.gaussian_noise(clean, level / 255, draws)
+        return Case(clean, noisy, level / 255)
+    # The reference runs' own draws, which `masks` and `degradations` do not share.
     uniform = draws.uniform(size=(*clean.shape[:2], 1))
     if damage == "missing":
         mask = (uniform < level / 100).astype(np.float32)
@@ -124,11 +127,11 @@ def _damaged(clean: np.ndarray, damage: str, level: float) -> Case:
 def _blurred(clean: np.ndarray, sigma: float, kernel: np.ndarray) -> Case:
     import tensorflow as tf
 
-    from restoration import operators
+    from restoration import degradations, operators
 
     blurred = operators.Blur(kernel).apply(tf.constant(clean[None]))[0].numpy()
-    noise = np.random.RandomState(0).normal(0, sigma, clean.shape)
-    return Case(clean, blurred + noise.astype(np.float32), sigma, kernel=kernel)
+    noisy = degradations.gaussian_noise(blurred, sigma, np.random.RandomState(0))
+    return Case(clean, noisy, sigma, kernel=kernel)
 
 
 @functools.cache

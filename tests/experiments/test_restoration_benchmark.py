@@ -1,5 +1,7 @@
 """The restoration benchmark's rows, its bars and its damages."""
 
+import zlib
+
 import numpy as np
 import pytest
 
@@ -54,3 +56,43 @@ def test_classical_rows_restore_a_flat_picture(name, tests):
         restored = method.run(case, None)
         assert restored.shape == case.clean.shape
         np.testing.assert_allclose(restored, case.clean, atol=2e-3)
+
+
+def _cases(monkeypatch, name):
+    """The first case of two equal grey pictures, after a look at the second."""
+    clean = np.full((16, 12, 1), 0.75, np.float32)
+    monkeypatch.setattr(restoration_tests, "pictures", lambda *_: [clean, clean])
+    kernel = np.full((3, 5), 1 / 15)
+    monkeypatch.setattr(restoration_tests, "_kernels", lambda: (kernel,) * 2)
+    first, *_, last = restoration_tests.cases(restoration_tests.TESTS[name], None)
+    np.testing.assert_array_equal(first.damaged, last.damaged)
+    assert first.damaged.dtype == np.float32
+    return first
+
+
+def test_noise_of_the_tests_is_that_of_the_published_tables(monkeypatch):
+    # The first standard normal numbers of RandomState(0).
+    normal = np.array([1.76405235, 0.40015721, 0.97873798, 2.24089320])
+    noisy = _cases(monkeypatch, "set12-noise-50")
+    assert (noisy.sigma, noisy.mask) == (50 / 255, None)
+    expected = 0.75 + normal * 50 / 255  # not clipped
+    np.testing.assert_allclose(noisy.damaged[0, :4, 0], expected, rtol=1e-6)
+    blurred = _cases(monkeypatch, "set12_small-blur-2.55")
+    assert blurred.kernel.shape == (3, 5)
+    expected = 0.75 + normal * 2.55 / 255
+    np.testing.assert_allclose(blurred.damaged[0, :4, 0], expected, rtol=1e-6)
+
+
+def test_pixels_of_the_tests_are_missing_and_struck_as_in_the_reference_runs(
+    monkeypatch,
+):
+    holed = _cases(monkeypatch, "set12_small-missing-80")
+    # The first uniform numbers of RandomState(0): 0.55 0.72 0.60 0.54 0.42 0.65 0.44
+    # 0.89 0.96 0.38 0.79 0.53.
+    missing = [1, 1, 1, 1, 1, 1, 1, 0, 0, 1, 1, 1]
+    np.testing.assert_array_equal(holed.mask[0, :, 0], missing)
+    np.testing.assert_array_equal(holed.damaged, 0.75 * (1 - holed.mask))
+    struck = _cases(monkeypatch, "set12_small-impulses-30").damaged
+    assert struck[0, :, 0].tolist() == [0.75] * 7 + [1.0, 1.0] + [0.75] * 3
+    assert zlib.crc32(holed.mask.astype(np.uint8)) == 2481989838
+    assert zlib.crc32((2 * struck).astype(np.uint8)) == 2681576811

@@ -196,29 +196,6 @@ def test_names_that_do_not_exist_are_refused_with_those_that_do(refused):
     refused("perception_study", "--model: name the run directory")
 
 
-def test_damage_of_the_tests_follows_the_protocol(data_dir, monkeypatch):
-    monkeypatch.setenv("GAN_TRANSFER_DATA", str(data_dir))
-    restoration_tests.pictures.cache_clear()
-    from absl import flags
-
-    flags.FLAGS.mark_as_parsed()
-    tests = restoration_tests.TESTS
-    first, second = list(restoration_tests.cases(tests["set12-noise-50"], 2))
-    noise = np.random.RandomState(0).normal(0, 50 / 255, first.clean.shape)
-    for case in (first, second):
-        expected = case.clean + noise.astype(np.float32)
-        np.testing.assert_array_equal(case.damaged, expected)
-    (holed,) = restoration_tests.cases(tests["set12_small-missing-80"], 1)
-    uniform = np.random.RandomState(0).uniform(size=(*holed.clean.shape[:2], 1))
-    np.testing.assert_array_equal(holed.mask, uniform < 0.8)
-    (struck,) = restoration_tests.cases(tests["set12_small-impulses-30"], 1)
-    black, white = (uniform < 0.15), (uniform > 0.85)
-    expected = np.where(white, 1, np.where(black, 0, struck.clean))
-    np.testing.assert_array_equal(struck.damaged, expected)
-    blurred = list(restoration_tests.cases(tests["set12_small-blur-2.55"], 1))
-    assert len(blurred) == 8 and all(case.kernel.shape == (3, 5) for case in blurred)
-
-
 def test_verdict_names_the_best_and_its_gain():
     curves = {
         ("text", method, count): np.array([[20.0, value], [20.0, value + 1]])
