@@ -2,10 +2,12 @@
 
 --model is the one trained without it, --adversarial_model the one with it: run
 directories of experiments.finetune_restorer that differ in --adversarial_weight alone.
+Kernel distances are between 64x64 patches, on the pixels' principal components and, in
+colour and with --backbone, on MobileNetV2's features. --limit takes the first pictures.
 
 Example:
     python -m experiments.perception_study --model=runs/finetune-restorer-texture-l1 \
-        --adversarial_model=runs/finetune-restorer-texture-gan
+        --adversarial_model=runs/finetune-restorer-texture-gan --backbone=FILE.npz
 """
 
 from absl import flags as absl_flags
@@ -39,14 +41,6 @@ _SIDE, _SHOWN, _CROP = 64, 6, 128
 
 def main(argv):
     """Restore with both, measure distortion and distance of features, draw."""
-    with console.quiet_tensorflow():
-        import numpy as np
-
-        from experiments.support import judging
-        from gan_transfer import features, metrics
-        from restoration import inference, pretrained
-        from restoration import metrics as distortion
-
     if _TEST.value not in restoration_tests.TESTS:
         raise errors.InputError(
             f"--test={_TEST.value}: there are {', '.join(restoration_tests.TESTS)}"
@@ -56,11 +50,21 @@ def main(argv):
             raise errors.InputError(
                 f"--{holder.name}: name the run directory of a restorer to compare"
             )
+    with console.quiet_tensorflow():
+        import numpy as np
+
+        from experiments.support import judging
+        from gan_transfer import evaluation, features, metrics
+        from restoration import inference, pretrained
+        from restoration import metrics as distortion
+
     test = restoration_tests.TESTS[_TEST.value]
     restorers = {
         "without": pretrained.load(flags.MODEL.value),
         "adversarial": pretrained.load(_ADVERSARIAL_MODEL.value),
     }
+    clean = restoration_tests.pictures(test.set, test.channels)[: flags.LIMIT.value]
+    extractors = judging.extractors(_patches([distortion.quantise(x) for x in clean]))
     directory = restoration.open_run(argv[0])
     pictures = {name: [] for name in ("damaged", *restorers, "truth")}
     for case in restoration_tests.cases(test, flags.LIMIT.value):
@@ -72,19 +76,19 @@ def main(argv):
         for name, image in found.items():
             pictures[name].append(distortion.quantise(image))
     patches = {name: _patches(each) for name, each in pictures.items()}
-    extractors = judging.extractors(patches["truth"])
-    psnr = distortion.psnr_rgb if test.channels == 3 else distortion.psnr_grey
-    ssim = distortion.ssim_rgb if test.channels == 3 else distortion.ssim_grey
+    kind = "rgb" if test.channels == 3 else "grey"
+    reference = f"{test.set}_{_SIDE}x{_SIDE}", len(patches["truth"])
     table = {}
     for name in ("damaged", *restorers):
         pairs = list(zip(pictures["truth"], pictures[name], strict=True))
-        row = {
-            "psnr": float(np.mean([psnr(*pair) for pair in pairs])),
-            "ssim": float(np.mean([ssim(*pair) for pair in pairs])),
-        }
-        for kind, extractor in extractors.items():
+        row = {}
+        for score in (f"psnr_{kind}", f"ssim_{kind}"):
+            measure = getattr(distortion, score)
+            row[score] = float(np.mean([measure(*pair) for pair in pairs]))
+        for by, extractor in extractors.items():
             both = (features.extract(extractor, patches[n]) for n in ("truth", name))
-            row[f"kernel_{kind}"] = float(metrics.kernel_distance(*both)[0])
+            key = evaluation.metric_name(f"kernel_{by}", *reference)
+            row[key] = float(metrics.kernel_distance(*both)[0])
         table[name] = row
     figures.pairs(
         directory.path("pictures.png"),
@@ -104,6 +108,8 @@ def main(argv):
     print("| " + " | ".join(["", *names]) + " |\n" + "|---" * (len(names) + 1) + "|")
     for name, row in table.items():
         print("| " + " | ".join([name, *(f"{row[key]:.4g}" for key in names)]) + " |")
+    if len(extractors) == 1:
+        print("one extractor only: --backbone=FILE.npz adds a network's features")
 
 
 def _patches(pictures: list):

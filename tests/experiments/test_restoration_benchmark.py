@@ -1,5 +1,8 @@
 """The restoration benchmark's rows, its bars and its damages."""
 
+import pathlib
+import subprocess
+import sys
 import zlib
 
 import numpy as np
@@ -10,6 +13,23 @@ from experiments.support import (
     restoration_published,
     restoration_tests,
 )
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def test_the_perception_study_refuses_flags_without_tensorflow(tmp_path):
+    words = ["-X", "importtime", "-m", "experiments.perception_study", "--test=x"]
+    done = subprocess.run(
+        [sys.executable, *words, f"--out_dir={tmp_path / 'run'}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "error: --test=x: there are set12-noise-15" in done.stderr
+    assert "absl.flags" in done.stderr and "tensorflow" not in done.stderr
+    assert not any(tmp_path.iterdir())
 
 
 def test_published_bars_stand_beside_what_was_measured():
