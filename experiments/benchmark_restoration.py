@@ -2,7 +2,8 @@
 
 A second table sets what was measured beside the published classical peer, the floor
 and the goal. Every cell, a method on a test set, is kept in a file of its own: the
-command can be stopped and continued. --methods chooses columns, --tests rows.
+command can be stopped and continued. --methods chooses columns, --tests rows, --limit
+how many pictures of each test set.
 
 Example:
     python -m experiments.benchmark_restoration --limit=4

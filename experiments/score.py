@@ -4,6 +4,7 @@ A picture of the folder --input is compared with the one of the folder --truth t
 its name, of any suffix. The metrics are those of `restoration.metrics`, on the files as
 they are: grey pictures have psnr_grey and ssim_grey, colour ones psnr_rgb (over all
 three channels), psnr_y (over the luma, about 1.5 dB higher), ssim_rgb and ssim_y.
+--output is one .csv file, also for folders.
 
 Example:
     python -m experiments.score --input=restored --truth=originals --output=scores.csv

@@ -33,7 +33,8 @@ FALLBACK_DATASET = absl_flags.DEFINE_enum(
 LIMIT = absl_flags.DEFINE_integer(
     "limit",
     None,
-    "number of training images to use, a seeded class-balanced choice; default: all",
+    "number of images to use: of training images a seeded class-balanced choice, of a "
+    "test set the first ones; default: all",
     lower_bound=1,
 )
 SIZE = absl_flags.DEFINE_integer(
@@ -125,7 +126,7 @@ COUNTS = absl_flags.DEFINE_list(
 METHODS = absl_flags.DEFINE_list(
     "methods",
     None,
-    "rows of a study's or benchmark's table, separated by commas; default: all",
+    "methods of a study's or benchmark's table, separated by commas; default: all",
 )
 SEEDS = absl_flags.DEFINE_integer("seeds", 3, "repetitions, with seeds 0, 1, ...", 1)
 TASKS = absl_flags.DEFINE_integer("tasks", 240, "tasks to meta-train on", lower_bound=4)

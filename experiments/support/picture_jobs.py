@@ -27,7 +27,8 @@ INPUT = absl_flags.DEFINE_string(
 OUTPUT = absl_flags.DEFINE_string(
     "output",
     None,
-    "file to write, its suffix is the format; or folder, for files of the same names",
+    "file to write, its suffix is the format (of score: .csv); or folder, for files of "
+    "the same names",
 )
 MASK = absl_flags.DEFINE_string(
     "mask",
