@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from gan_transfer import errors
-from restoration import patch_sparse, tiles
+from restoration import cosine_patches, tiles
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +123,7 @@ def _minimal_variation(
 class Sparse:
     """Patches are sparse in the cosine transform (documents A 2.2, D 2.3 "SR").
 
-    All 8x8 patches lose what is up to threshold * strength: `patch_sparse.thresholded`.
+    All 8x8 patches lose what is up to threshold * strength, see `cosine_patches`.
 
     Attributes:
         threshold: in units of the noise level.
@@ -133,7 +133,7 @@ class Sparse:
 
     def __call__(self, x: tf.Tensor, strength: float) -> tf.Tensor:
         """Denoise `[B, H, W, C]`."""
-        return patch_sparse.thresholded(x, self.threshold * strength)
+        return cosine_patches.thresholded(x, self.threshold * strength)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -51,6 +51,7 @@ def omp(
     *,
     tolerance: float | np.ndarray = 0.0,
     sparsity: int | None = None,
+    known: np.ndarray | None = None,
 ) -> np.ndarray:
     """Orthogonal matching pursuit of all signals at once (A 2.2, D 2.3 "SR").
 
@@ -59,11 +60,17 @@ def omp(
     orthogonalised one by one (a QR decomposition per signal): with fewer entries than
     atoms this is cheaper than the Gram matrix of Batch-OMP, and more accurate.
 
+    With `known`, a signal is coded from its known entries alone: residuals are taken
+    there, and the atoms, which lose entries too, compete at the norm 1 again. D z then
+    tells the missing entries (A 2.2).
+
     Args:
         dictionary: `[d, K]`, atoms of norm 1.
         signals: `[N, d]`, float.
         tolerance: norm of the residual, scalar or `[N]`.
         sparsity: largest number of atoms per signal; None for d.
+        known: bool `[N, d]`; what stands at the other entries does not matter. None if
+            all are known.
 
     Returns:
         Codes `[N, K]`.
@@ -71,9 +78,18 @@ def omp(
     Raises:
         InputError: shapes that do not belong together.
 
-    Source: Pati, Rezaiifar, Krishnaprasad, "Orthogonal Matching Pursuit", 1993.
+    Sources: Pati, Rezaiifar, Krishnaprasad, "Orthogonal Matching Pursuit", 1993; with
+    missing entries: Mairal, Elad, Sapiro, "Sparse Representation for Color Image
+    Restoration", IEEE TIP 2008.
     """
     _check(dictionary, signals)
+    if known is not None:
+        _check_known(known, signals)
+        signals = np.where(known, signals, signals.dtype.type(0))
+        shares = known.astype(signals.dtype) @ np.square(dictionary)
+        # An atom of which nothing is known is not taken.
+        scale = np.where(shares > 1e-6, 1.0 / np.sqrt(np.maximum(shares, 1e-6)), 0.0)
+        scale = scale.astype(signals.dtype)
     dictionary = dictionary.astype(signals.dtype, copy=False)
     count, size = signals.shape
     most = min(size if sparsity is None else sparsity, *dictionary.shape)
@@ -91,8 +107,13 @@ def omp(
     atoms = np.ascontiguousarray(dictionary.T)
     tiny = np.sqrt(np.finfo(signals.dtype).eps)
     for step in range(1, most + 1):
-        best = np.abs(residual @ dictionary).argmax(axis=1)
+        match = np.abs(residual @ dictionary)
+        if known is not None:
+            match *= scale[rows]
+        best = match.argmax(axis=1)
         atom = atoms[best]
+        if known is not None:
+            atom *= known[rows] * scale[rows, best][:, None]
         overlap = np.einsum("nkd,nd->nk", basis, atom)
         fresh = atom - np.einsum("nk,nkd->nd", overlap, basis)
         length = np.sqrt(np.einsum("nd,nd->n", fresh, fresh))
@@ -121,7 +142,7 @@ def omp(
         rows, residual, basis = rows[going], residual[going], basis[going]
         triangle, coordinates = triangle[going], coordinates[going]
         chosen = chosen[going]
-    return codes
+    return codes if known is None else codes * scale
 
 
 def ista(
@@ -260,6 +281,14 @@ def _point(atom, direction):
     norm = np.linalg.norm(direction)
     if norm > 0:
         atom[:] = direction / norm
+
+
+def _check_known(known, signals):
+    if known.shape != signals.shape or known.dtype != bool:
+        raise errors.InputError(
+            f"known entries {known.dtype} {list(known.shape)} of signals "
+            f"{list(signals.shape)}: they must be bool, of one shape"
+        )
 
 
 def _check(dictionary, signals):

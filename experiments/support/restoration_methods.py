@@ -95,6 +95,12 @@ def _patch_sparse(case, network):
     return patch_sparse.inpaint(case.damaged, case.mask)
 
 
+def _masked_omp(case, network):
+    from restoration import patch_sparse
+
+    return patch_sparse.inpaint_known(case.damaged, case.mask)
+
+
 def _pull_push(case, network):
     from restoration import filling
 
@@ -198,6 +204,7 @@ METHODS = {
     "sliding dct": Method(("noise",), _sliding_dct),
     "total variation": Method(("noise", "missing", "blur"), _total_variation),
     "patch sparse": Method(("missing",), _patch_sparse),
+    "masked omp": Method(("missing",), _masked_omp),
     "pull-push": Method(("missing",), _pull_push),
     "sparse prior": Method(("blur",), _sparse_deblurred),
     "bm3d": Method(("noise",), _bm3d, needs="bm3d"),

@@ -64,6 +64,7 @@ def _case(test, channels):
         ("total variation", ("cbsd68-noise-15", "set12_small-missing-50")),
         ("total variation", ("set12_small-blur-2.55",)),
         ("patch sparse", ("set12_small-missing-50",)),
+        ("masked omp", ("set12_small-missing-50",)),
         ("pull-push", ("set12_small-missing-50",)),
         ("sparse prior", ("set12_small-blur-2.55",)),
     ],

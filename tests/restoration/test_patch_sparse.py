@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
-import scipy.fft
 import tensorflow as tf
 
 from gan_transfer import errors
-from restoration import patch_sparse, sparse_coding
+from restoration import cosine_patches, patch_sparse, sparse_coding
 
 
 def _scene(height=40, width=52, channels=1):
@@ -30,54 +29,10 @@ def _psnr(image, clean):
     return -10 * np.log10(np.mean(np.square(image - clean)))
 
 
-def _thresholded_by_loops(plane, threshold, side=8, grids=None):
-    """Patch by patch, `[H, W]`, beyond the borders mirrored."""
-    around = 2 * side - 1  # whole grids around the picture
-    padded = np.pad(plane.astype(np.float64), around, mode="symmetric")
-    total, weight = np.zeros((2, *padded.shape))
-    for top in range(padded.shape[0] - side + 1):
-        for left in range(padded.shape[1] - side + 1):
-            if grids is not None and (top % side, left % side) not in grids:
-                continue
-            place = np.s_[top : top + side, left : left + side]
-            codes = scipy.fft.dctn(padded[place], norm="ortho")
-            kept = np.abs(codes) > threshold
-            kept[0, 0] = True
-            total[place] += scipy.fft.idctn(codes * kept, norm="ortho") / kept.sum()
-            weight[place] += 1 / kept.sum()
-    inside = np.s_[around:-around, around:-around]
-    return total[inside] / weight[inside]
-
-
-@pytest.mark.parametrize("shape", [(1, 11, 17, 1), (2, 17, 8, 1), (2, 3, 5, 3)])
-def test_thresholding_equals_patch_by_patch(shape):
-    x = np.random.default_rng(0).normal(0.5, 0.2, shape).astype(np.float32)
-    restored = patch_sparse.thresholded(tf.constant(x), 0.27).numpy()
-    if shape[3] == 3:
-        x, restored = (each @ patch_sparse.OPPONENT.T for each in (x, restored))
-    for number, channel in np.ndindex(shape[0], shape[3]):
-        expected = _thresholded_by_loops(x[number, ..., channel], 0.27)
-        np.testing.assert_allclose(restored[number, ..., channel], expected, atol=2e-6)
-
-
-def test_thresholding_on_chosen_grids():
-    image = _noisy(_scene(9, 14))
-    grids = [(1, 0), (3, 2), (0, 3)]
-    restored = patch_sparse.thresholded(tf.constant(image[None]), 0.2, 4, grids)
-    expected = _thresholded_by_loops(image[..., 0], 0.2, 4, grids)
-    np.testing.assert_allclose(restored[0, ..., 0], expected, atol=2e-6)
-
-
 def test_sliding_dct_thresholds_at_2_7_sigma():
     image = _noisy(_scene(11, 17, 3))
-    expected = patch_sparse.thresholded(tf.constant(image[None]), 2.7 * 0.1)[0]
+    expected = cosine_patches.thresholded(tf.constant(image[None]), 2.7 * 0.1)[0]
     np.testing.assert_array_equal(patch_sparse.sliding_dct(image, 0.1), expected)
-
-
-def test_pale_colours_stay():
-    flat = tf.ones((1, 20, 24, 3)) * tf.constant([0.52, 0.50, 0.48])
-    restored = patch_sparse.thresholded(flat, 2.7 * 49 / 255)
-    np.testing.assert_allclose(restored, flat, atol=1e-5)
 
 
 METHODS = {
@@ -174,6 +129,64 @@ def test_inpainting_keeps_known_pixels_and_ignores_missing_ones(channels, of_mas
     assert _psnr(restored, clean) > 30
 
 
+def _inpainted_by_loops(image, mask, error, most):
+    """`inpaint_known` patch by patch, one channel, no patch without a known pixel."""
+    atoms, side, around = sparse_coding.dct_dictionary().astype(np.float64), 8, 4
+    plane, seen = (
+        np.pad(each, around, mode="symmetric")
+        for each in (image[..., 0].astype(np.float64), mask[..., 0] < 0.5)
+    )
+    total, weight = np.zeros((2, *plane.shape))
+    for top in range(plane.shape[0] - side + 1):
+        for left in range(plane.shape[1] - side + 1):
+            place = np.s_[top : top + side, left : left + side]
+            known = seen[place].ravel()
+            values = plane[place].ravel()[known]
+            part = atoms[known]
+            norms = np.linalg.norm(part, axis=0)
+            code, taken = np.zeros(256), []
+            rest = values - values.mean()
+            while np.linalg.norm(rest) > error * len(values) ** 0.5:
+                if len(taken) == most:
+                    break
+                taken.append(np.argmax(np.abs(rest @ (part / norms))))
+                found = np.linalg.lstsq(part[:, taken], values - values.mean())[0]
+                rest = values - values.mean() - part[:, taken] @ found
+                code[taken] = found
+            patch = (atoms @ code + values.mean()).reshape(side, side)
+            total[place] += patch / (1 + np.count_nonzero(code))
+            weight[place] += 1 / (1 + np.count_nonzero(code))
+    inside = np.s_[around:-around, around:-around]
+    restored = (total[inside] / weight[inside])[..., None]
+    return np.where(mask > 0.5, restored, image)
+
+
+def test_inpainting_from_known_pixels_equals_its_definition(monkeypatch):
+    image = _noisy(_scene(11, 14), 0.02)
+    mask = _mask(image)
+    expected = _inpainted_by_loops(image, mask, 0.03, 12)
+    monkeypatch.setattr(patch_sparse, "_LEAST_ERROR", 0.03)
+    hidden = np.where(mask > 0.5, np.float32(np.nan), image)
+    for batch in (2**15, 20):
+        monkeypatch.setattr(patch_sparse, "_BATCH", batch)
+        restored = patch_sparse.inpaint_known(hidden, mask)
+        np.testing.assert_allclose(restored, expected, atol=1e-4)
+
+
+def test_inpainting_from_known_pixels_closes_holes_wider_than_a_patch():
+    image = np.full((30, 33, 3), 0.25, np.float32)
+    mask = np.zeros((30, 33, 1), np.float32)
+    mask[5:25, 6:28] = 1
+    hidden = np.where(mask > 0.5, np.float32(np.nan), image)
+    restored = patch_sparse.inpaint_known(hidden, mask)
+    np.testing.assert_allclose(restored, image, atol=1e-5)
+    assert (restored[:5] == image[:5]).all()
+    noisy = _noisy(image, 0.05)
+    restored = patch_sparse.inpaint_known(noisy, mask, 0.05)
+    known = mask[..., 0] < 0.5
+    assert _psnr(restored[known], image[known]) > _psnr(noisy[known], image[known]) + 5
+
+
 def test_inpainting_a_wave_is_nearly_exact():
     row, column = np.mgrid[:40, :56]
     wave = 0.5 + 0.3 * np.cos(np.pi * (2 * column + 1) * 5 / 112)
@@ -214,6 +227,7 @@ def test_inpainting_with_noise_denoises_known_pixels_too():
         (lambda x: patch_sparse.inpaint(x, x[:, :, 0]), r"mask \[8, 9\]"),
         (lambda x: patch_sparse.inpaint(x, x[1:]), r"mask \[7, 9, 1\]"),
         (lambda x: patch_sparse.inpaint(x, x.repeat(2, axis=2)), r"mask \[8, 9, 2\]"),
+        (lambda x: patch_sparse.inpaint_known(x, x[1:]), r"be \[H, W, 1\]$"),
     ],
 )
 def test_bad_input_is_refused(call, message):

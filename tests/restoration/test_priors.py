@@ -7,7 +7,7 @@ import tensorflow as tf
 from skimage import restoration as peer
 
 from gan_transfer import errors
-from restoration import patch_sparse, pretrained, priors
+from restoration import cosine_patches, pretrained, priors
 
 
 def _noisy(shape, sigma=0.1, seed=0):
@@ -94,7 +94,7 @@ def test_without_weight_or_structure_nothing_changes():
 
 def test_sparse_thresholds_at_a_multiple_of_the_strength():
     x = _noisy((2, 17, 8, 3))
-    expected = patch_sparse.thresholded(x, 2.5 * 0.1)
+    expected = cosine_patches.thresholded(x, 2.5 * 0.1)
     np.testing.assert_array_equal(priors.Sparse(2.5)(x, 0.1), expected)
 
 

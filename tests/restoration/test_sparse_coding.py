@@ -73,6 +73,47 @@ def test_omp_finds_exactly_sparse_codes_and_leaves_zero_alone():
     np.testing.assert_allclose(found, codes, atol=1e-9)
 
 
+def test_omp_recovers_sparse_signals_from_some_of_their_entries():
+    dictionary = _dictionary(40, 60)
+    signals, codes = _sparse(dictionary, 20, 3)
+    known = np.random.default_rng(3).random(signals.shape) < 0.6
+    seen = np.where(known, signals, np.nan)
+    found = sparse_coding.omp(dictionary, seen, tolerance=1e-8, known=known)
+    np.testing.assert_allclose(found, codes, atol=1e-9)
+    np.testing.assert_allclose(found @ dictionary.T, signals, atol=1e-9)
+
+
+def test_omp_of_known_entries_equals_scikit_learn_signal_by_signal():
+    dictionary, signals = _dictionary(), _signals()
+    known = np.random.default_rng(3).random(signals.shape) < 0.6
+    codes = sparse_coding.omp(dictionary, signals, tolerance=0.7, known=known)
+    for row, signal, seen in zip(codes, signals, known, strict=True):
+        part = dictionary[seen]
+        norms = np.linalg.norm(part, axis=0)
+        expected = linear_model.orthogonal_mp(part / norms, signal[seen], tol=0.49)
+        np.testing.assert_allclose(row, expected / norms, atol=1e-9)
+
+
+def test_omp_takes_no_atom_of_which_nothing_is_known():
+    known = np.array([[False, True, True]] * 2 + [[False] * 3])
+    signals = np.array([[9.0, 2, 3], [9, 0, 0], [9, 9, 9]])
+    codes = sparse_coding.omp(np.eye(3), signals, known=known)
+    np.testing.assert_array_equal(codes, [[0, 2, 3], [0, 0, 0], [0, 0, 0]])
+    everything = np.ones((40, 12), bool)
+    codes = sparse_coding.omp(_dictionary(), _signals(), sparsity=4, known=everything)
+    expected = sparse_coding.omp(_dictionary(), _signals(), sparsity=4)
+    np.testing.assert_allclose(codes, expected, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("known", "message"),
+    [(np.ones((2, 12), bool), r"bool \[2, 12\] of"), (np.ones((3, 12)), "float64")],
+)
+def test_known_entries_of_another_kind_are_refused(known, message):
+    with pytest.raises(errors.InputError, match=message):
+        sparse_coding.omp(_dictionary(), _signals(3), known=known)
+
+
 def test_omp_does_not_take_what_it_has_already():
     dictionary = np.eye(3)[:, [0, 0, 1]]
     codes = sparse_coding.omp(dictionary, np.array([[2.0, 3, 5], [0, 0, 1]]))
