@@ -66,21 +66,12 @@ def _total_variation(case, network):
     from restoration import iterative
 
     if case.mask is not None:
-        return _filled_variation(case)
+        found, _ = iterative.tv_inpaint(case.damaged[None], case.mask[None])
+        return found[0].numpy()
     if case.kernel is not None:
         found, _ = iterative.tv_deblur(case.damaged[None], case.kernel, case.sigma)
         return found[0].numpy()
     return iterative.tv_denoise(case.damaged[None], case.sigma)[0].numpy()
-
-
-def _filled_variation(case):
-    from restoration import data_terms, iterative, priors
-
-    data = data_terms.Inpaint(case.damaged[None], case.mask[None])
-    schedule = iterative.constant_schedule(rho=200.0, iterations=30)
-    prior = priors.TotalVariation(1.0)
-    found, _ = iterative.minimise(data, prior, schedule=schedule, algorithm="admm")
-    return found[0].numpy()
 
 
 def _sparse_deblurred(case, network):
