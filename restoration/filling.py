@@ -4,6 +4,7 @@ Pull-push: averages of the known pixels are pulled into an image pyramid, and wh
 pixel is missing the coarser level is pushed back. It is what a restorer starts from.
 """
 
+import numpy as np
 import tensorflow as tf
 
 
@@ -26,15 +27,35 @@ def fill(image: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     """
     missing = mask > 0.5
     known = tf.cast(~missing, image.dtype)
-    filled = _pull_push(tf.where(missing, 0.0, image), known)
-    return tf.where(missing, filled, image)
+    pushed = _pull_push(tf.where(missing, 0.0, image), known)
+    return tf.where(missing, pushed, image)
+
+
+def fill_picture(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """`fill` of one picture, channel by channel to save memory (document D 2.3).
+
+    Args:
+        image: float32 `[H, W, C]`, see `fill`.
+        mask: float32 `[H, W, C]`, 1 = missing.
+
+    Returns:
+        float32 `[H, W, C]`.
+    """
+    filled = np.empty_like(image)
+    for channel in range(image.shape[2]):
+        place = np.s_[..., channel : channel + 1]
+        filled[place] = fill(image[place][None], mask[place][None])[0]
+    return filled
 
 
 def _pull_push(values: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-    """Filled level, from values already multiplied by their weights."""
+    """The coarser level's f, up at this one's size; 0 for a single pixel.
+
+    The weights are 0 or 1, and the values already multiplied by them.
+    """
     height, width = values.shape[1:3]
     if height == width == 1:
-        return tf.math.divide_no_nan(values, weights)
+        return tf.zeros_like(values)
     odd = [[0, 0], [0, height % 2], [0, width % 2], [0, 0]]
     below, weights_below = (
         4.0 * tf.nn.avg_pool2d(tf.pad(each, odd), 2, 2, "VALID")
@@ -42,7 +63,6 @@ def _pull_push(values: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
     )
     saturated = tf.minimum(weights_below, 1.0)
     below *= tf.math.divide_no_nan(saturated, weights_below)
-    coarse = _pull_push(below, saturated)
+    coarse = below + (1.0 - saturated) * _pull_push(below, saturated)
     size = (2 * coarse.shape[1], 2 * coarse.shape[2])
-    pushed = tf.image.resize(coarse, size)[:, :height, :width]
-    return values + (1.0 - weights) * pushed
+    return tf.image.resize(coarse, size)[:, :height, :width]

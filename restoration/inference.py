@@ -112,7 +112,9 @@ def restore(
             the image holds there does not matter; it may be NaN.
         sigma: standard deviation of the noise on the image's scale, such as 25 / 255.
         tile: side in pixels of what the network sees at once, a multiple of 32. It
-            bounds the memory; small tiles overlap more and cost time.
+            bounds the memory of the network; small tiles overlap more and cost time.
+            Beside it stand a few copies of the picture: with a mask 2.8 GB in
+            all for 50 megapixels of grey, 4.5 GB of colour.
         ensemble: average over the 8 flips and rotations of the picture: a little
             better, 8 times as slow.
 
@@ -129,20 +131,24 @@ def restore(
     overlap = tiles.overlap(network, values.shape, tile)
     damage = _inspect(values, missing, sigma)
     turns = [(quarters, flip) for quarters in range(4) for flip in (False, True)]
-    turns = turns if ensemble else turns[:1]
-    restored = np.zeros_like(values)
-    for turn in turns:
+
+    def once(*turn):
         filled, holes = _turned(values, *turn), None
         if damage.mask is not None:
             holes = _turned(damage.mask, *turn)
-            filled = filling.fill(filled[None], holes[None])[0].numpy()
+            filled = filling.fill_picture(filled, holes)
         found = tiles.apply(
             network, filled, holes, damage.sigma, tile=tile, overlap=overlap
         )
-        restored += _turned_back(found, *turn)
-    restored /= len(turns)
+        return _turned_back(found, *turn)
+
+    restored = once(*turns[0])
+    if ensemble:
+        for turn in turns[1:]:
+            restored += once(*turn)
+        restored /= len(turns)
     if damage.kept:
-        restored = np.where(damage.mask > 0, restored, values)
+        np.copyto(restored, values, where=damage.mask == 0)
     return restored.reshape(np.shape(image))
 
 
@@ -200,18 +206,20 @@ def _checked(
     if mask is not None:
         missing = _checked_mask(np.asarray(mask), values.shape)
         values = np.where(missing > 0, 0, values)
-    if not np.isfinite(values).all():
+    low, high = values.min(), values.max()
+    if not np.isfinite(high - low):
         count = values.size - np.isfinite(values).sum()
         raise errors.InputError(
             f"image holds {count} values that are not finite; mark them as missing in "
             "the mask"
         )
-    if values.min() < RANGE[0] or values.max() > RANGE[1]:
+    if low < RANGE[0] or high > RANGE[1]:
         raise errors.InputError(
-            f"image holds values from {values.min():.4g} to {values.max():.4g}; they "
-            "must be on a scale from 0 to 1: divide 8 bits by 255, 16 bits by 65535"
+            f"image holds values from {low:.4g} to {high:.4g}; they must be on a scale "
+            "from 0 to 1: divide 8 bits by 255, 16 bits by 65535"
         )
-    return values.astype(np.float32), missing, sigma and float(sigma)
+    values = values.astype(np.float32, copy=False)
+    return values, missing, sigma and float(sigma)
 
 
 def _checked_mask(mask: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
@@ -230,7 +238,7 @@ def _checked_mask(mask: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
         raise errors.InputError(
             "mask marks every pixel as missing (1 = missing); is it inverted?"
         )
-    mask = mask.reshape(*mask.shape[:2], -1).astype(np.float32)
+    mask = mask.reshape(*mask.shape[:2], -1).astype(np.float32, copy=False)
     return np.broadcast_to(mask, shape)
 
 

@@ -24,6 +24,7 @@ _BLOCK = 64
 _FEWEST_IMPULSES = 6
 _MOST_IMPULSES = 0.97
 _MISS = 3.5
+_BAND = 512  # rows looked at together, for the memory of large pictures
 
 
 def estimate_sigma(image: np.ndarray, mask: np.ndarray | None = None) -> float:
@@ -218,9 +219,14 @@ def _impulses(values: np.ndarray, known: np.ndarray) -> np.ndarray:
     each = density / 2
     pixels = np.arange((2 * radius + 1) ** 2)
     limit = pixels * each + _MISS * np.sqrt(pixels * each * (1 - each)) + 1
-    for extreme in extremes:
-        same, inside = _neighbours(extreme, radius)
-        found |= extreme & (same <= limit.astype(np.int32)[inside])
+    limit = limit.astype(np.int32)
+    for top in range(0, len(values), _BAND):
+        first = max(0, top - radius)
+        rows = slice(top - first, top - first + _BAND)
+        for extreme in extremes:
+            seen = extreme[first : top + _BAND + radius]
+            same, inside = _neighbours(seen, radius)
+            found[top : top + _BAND] |= (seen & (same <= limit[inside]))[rows]
     return found
 
 

@@ -117,6 +117,13 @@ def test_channels_with_masks_of_their_own_are_filled_apart():
     np.testing.assert_array_equal(_fill(image, mask), np.concatenate(apart, axis=-1))
 
 
+def test_a_picture_is_filled_like_a_batch_of_one():
+    image, mask = _draw(7, 10, channels=3, batch=1)
+    filled = filling.fill_picture(image[0], mask[0])
+    assert filled.dtype == np.float32
+    np.testing.assert_array_equal(filled, _fill(image, mask)[0])
+
+
 def test_a_batch_equals_its_images_and_a_graph_equals_eager():
     image, mask = _draw(9, 12, channels=3, batch=3)
     filled = _fill(image, mask)

@@ -208,6 +208,15 @@ def test_any_size_is_searched(shape):
     assert not found[~true].any()
 
 
+@pytest.mark.parametrize("density", [0.1, 0.7])
+def test_impulses_are_found_alike_in_bands_of_rows(monkeypatch, density):
+    damaged = struck(photo(), density)
+    whole = noise.find_impulses(damaged)
+    assert whole.any() and len(damaged) > 2 * 37
+    monkeypatch.setattr(noise, "_BAND", 37)
+    np.testing.assert_array_equal(noise.find_impulses(damaged), whole)
+
+
 @pytest.mark.parametrize("radius", [2, 9])
 def test_neighbours_are_those_of_a_box_filter(radius):
     extreme = np.random.default_rng(0).random((13, 30)) < 0.4
