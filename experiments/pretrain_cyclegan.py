@@ -101,6 +101,7 @@ def main(argv):
             epoch_steps=session.epoch_steps,
             images_per_step=2 * flags.BATCH_SIZE.value,
             extra=session.watchers(),
+            loggers=folder.loggers(),
             verbose=generation.progress(),
         )
     scores = session.finish()

@@ -11,11 +11,10 @@ from experiments.support import console, figures, flags, generation, run, sheet
 _OTHER = absl_flags.DEFINE_string(
     "other", None, "second model for --kind=pairs: the target of a transfer"
 )
-_KINDS = ("grid", "interpolation", "pairs", "gif")
 _KIND = absl_flags.DEFINE_enum(
     "kind",
-    _KINDS[0],
-    _KINDS,
+    "grid",
+    ["grid", "interpolation", "pairs", "gif"],
     "grid of samples; rows between two latents; source above --other from equal "
     "latents; an animated walk through latents",
 )
@@ -31,8 +30,9 @@ def main(argv):
     with console.quiet_tensorflow():
         from gan_transfer import data, errors, pretrained, sampling
 
-    for holder, kinds in ((_OTHER, ("pairs",)), (flags.COUNT, _KINDS[:-1])):
-        if holder.present and _KIND.value not in kinds:
+    other_is_used, count_is_used = _KIND.value == "pairs", _KIND.value != "gif"
+    for holder, used in ((_OTHER, other_is_used), (flags.COUNT, count_is_used)):
+        if holder.present and not used:
             raise absl_flags.Error(
                 f"--{holder.name} has no effect on --kind={_KIND.value}: leave it out"
             )

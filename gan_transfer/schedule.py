@@ -53,6 +53,7 @@ def train(
     images_per_step: int,
     monitor: str | None = None,
     extra: tuple[keras.callbacks.Callback, ...] = (),
+    loggers: tuple[keras.callbacks.Callback, ...] = (),
     verbose: int | str = "auto",
 ) -> list[dict]:
     """`fit` phase by phase, continuing where a run was killed (document A 3.1).
@@ -68,6 +69,7 @@ def train(
         images_per_step: real images one update looks at.
         monitor: name of the measure that chooses the best state, or None.
         extra: callbacks run before the history is written; they may add to the logs.
+        loggers: callbacks run when the state is saved: they see only what is kept.
         verbose: of `fit`.
 
     Returns:
@@ -106,7 +108,7 @@ def train(
                 initial_epoch=done // epoch_steps,
                 epochs=last,
                 steps_per_epoch=epoch_steps,
-                callbacks=[callbacks.FiniteGuard(), *extra, *watchers],
+                callbacks=[callbacks.FiniteGuard(), *extra, *watchers, *loggers],
                 shuffle=False,
                 verbose=verbose,
             )

@@ -23,6 +23,11 @@ def read(
     far as `inference.restore` takes it. Colour becomes grey by the luma of ITU-R
     BT.601, grey is repeated.
 
+    Args:
+        noisy: array file, `[N, H, W]` or `[N, H, W, C]`, C = 1 or 3.
+        clean: the same images without the damage, in the same order.
+        channels: wanted, 1 or 3.
+
     Returns:
         float32 `[H, W, 2 channels]` each, noisy before clean.
 

@@ -63,7 +63,8 @@ def train(
         epoch_steps=epoch_steps,
         images_per_step=flags.BATCH_SIZE.value,
         monitor=monitor,
-        extra=(keras.callbacks.LambdaCallback(on_epoch_end=watch), *run.loggers()),
+        extra=(keras.callbacks.LambdaCallback(on_epoch_end=watch),),
+        loggers=run.loggers(),
         verbose=generation.progress(),
     )
     best = rows[-1]

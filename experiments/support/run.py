@@ -22,17 +22,19 @@ _NOT_COMPARED = frozenset({"out_dir", "data_dir", "verbose"})
 _NOT_COMPARED |= {"methods", "tests", "targets", "counts", "seeds"}
 # What runs write: an overwritten run loses these, and in the folders that runs make
 # all that ends like them.
-_FILES = "summary.json metrics.csv results.csv *.weights.h5 *.keras .*.tmp table.md "
-_FILES += "stability.md classifier_28.npz samples.png pairs.png nearest.png "
-_FILES += (
-    "losses.png psnr.png distance.png distance_*.png distances.png interpolation.png "
-)
-_FILES += "pictures.png reconstructions.png restoration.png results_*.png error_*.png "
-_FILES += "systems_*.png bound_*.png weighted_*.png kcd_*.png pca_kernel_*.png "
-_FILES += "text_*.png omniglot_*.png rust_*.png"
+_FILES = """
+    summary.json metrics.csv results.csv table.md stability.md *.weights.h5 *.keras
+    classifier_28.npz .*.tmp samples.png pairs.png nearest.png losses.png psnr.png
+    distance.png distance_*.png distances.png interpolation.png pictures.png
+    reconstructions.png restoration.png results_*.png error_*.png systems_*.png
+    bound_*.png weighted_*.png kcd_*.png pca_kernel_*.png text_*.png omniglot_*.png
+    rust_*.png
+""".split()
 _FOLDERS = "samples cells tensorboard seed[0-9]* database*".split()
-_ENDINGS = "*.csv *.json *.md *.h5 *.keras *.npz *.png *.log flags.txt events.* "
-_ENDINGS += "tasks.sqlite* .*.tmp"
+_ENDINGS = """
+    *.csv *.json *.md *.h5 *.keras *.npz *.png *.log flags.txt events.* tasks.sqlite*
+    .*.tmp
+""".split()
 
 
 def make_folder(path: str | os.PathLike[str]) -> pathlib.Path:
@@ -120,10 +122,7 @@ class RunDirectory:
         return folder
 
     def loggers(self) -> tuple:
-        """Callbacks that write `tensorboard/`; none where that package is missing.
-
-        They log what stands in the logs of an epoch by then, so they come last.
-        """
+        """Callbacks that write `tensorboard/`; none where that package is missing."""
         if importlib.util.find_spec("tensorboard") is None:
             return ()
         import keras
@@ -221,13 +220,13 @@ def _shown(configuration: Mapping[str, str], name: str) -> str:
 
 def _remove_artefacts(folder: pathlib.Path) -> None:
     """Removes what runs write; `flags.txt` goes last, by being replaced."""
-    for pattern in _FILES.split():
+    for pattern in _FILES:
         for path in folder.glob(pattern):
             path.unlink()
     for made in (path for pattern in _FOLDERS for path in folder.glob(pattern)):
         for parent, _, names in os.walk(made, topdown=False):
             for name in names:
-                if any(fnmatch.fnmatchcase(name, each) for each in _ENDINGS.split()):
+                if any(fnmatch.fnmatchcase(name, each) for each in _ENDINGS):
                     os.unlink(os.path.join(parent, name))
             if not os.listdir(parent):
                 os.rmdir(parent)

@@ -114,6 +114,7 @@ class Session:
                 images_per_step=self.images_per_step,
                 monitor=self.monitor,
                 extra=self.watchers(),
+                loggers=self.run.loggers(),
                 verbose=generation.progress(),
             )
         except errors.Diverged as error:
@@ -133,7 +134,7 @@ class Session:
             print(f"the best state and its scores are in {self.run.folder}")
 
     def watchers(self) -> tuple:
-        """Callbacks of every epoch: measures, a sample grid, a GAN's guard, logs."""
+        """Callbacks of every epoch: measures, a sample grid, a GAN's guard."""
         import keras
 
         from gan_transfer import stability
@@ -158,7 +159,7 @@ class Session:
                 self.run.folder, lambda: measure(self.model)
             )
             callbacks += (guard,)
-        return callbacks + self.run.loggers()
+        return callbacks
 
     @property
     def title(self) -> str:

@@ -58,15 +58,14 @@ class Session:
         return tf.data.Dataset.zip(*parts)
 
     def watchers(self) -> tuple:
-        """Callbacks of every epoch: a picture of both directions, logs."""
+        """Callbacks of every epoch: a picture of both directions."""
         import keras
 
         def watch(epoch, logs):
             step = int(self.gan.updates.numpy())
             self.draw(self.run.samples / f"step_{step:06d}.png", f"{step:,} updates")
 
-        picture = keras.callbacks.LambdaCallback(on_epoch_end=watch)
-        return (picture, *self.run.loggers())
+        return (keras.callbacks.LambdaCallback(on_epoch_end=watch),)
 
     def draw(self, path, about: str) -> None:
         """Rows of test images: there, there and back, the truth; both directions."""

@@ -46,7 +46,9 @@ CASES = {
     "prelu": {"model": "prelu"},
     "relu": {"model": "relu"},
     "document_a_mnist": {"model": "document_a_mnist"},
-    "document_b_256": {"model": "document_b_256"},
+    # At 1e-3 its losses run away within ten steps, which magnifies the rounding of one
+    # processor against another's a hundred times.
+    "document_b_256": {"model": "document_b_256", "rate": 1e-5},
     "document_c_64": {"model": "document_c_64"},
     "document_e_mnist": {"model": "document_e_mnist"},
 }
@@ -54,7 +56,7 @@ CASES = {
 GAMMA = 0.5
 
 
-def make(classes=0, dropout=0.0, norm="none", model=None, **settings):
+def make(classes=0, dropout=0.0, norm="none", model=None, rate=1e-3, **settings):
     keras.utils.set_random_seed(0)
     if model is None:
         networks = (
@@ -74,7 +76,7 @@ def make(classes=0, dropout=0.0, norm="none", model=None, **settings):
         if isinstance(layer, attention.SelfAttention):
             layer.gamma.assign(GAMMA)
     gan = adversarial.GAN(*networks, seed=5)
-    gan.compile(*(keras.optimizers.Adam(1e-3, 0.5) for _ in networks), **settings)
+    gan.compile(*(keras.optimizers.Adam(rate, 0.5) for _ in networks), **settings)
     return gan
 
 
@@ -117,11 +119,7 @@ def test_golden_scalars_of_ten_steps(case):
     for name, series in found.items():
         # The mean weight hardly moves in ten steps, so it is held more tightly.
         rtol, atol = (1e-4, 0) if name == "g_weight" else (1e-3, 1e-4)
-        wanted = golden[case][name]
-        if case == "document_b_256" and name != "g_weight":
-            # Its losses run away, and rounding differs between processors.
-            series, wanted, rtol, atol = series[:6], wanted[:6], 3e-2, 1e-3
-        np.testing.assert_allclose(series, wanted, rtol=rtol, atol=atol)
+        np.testing.assert_allclose(series, golden[case][name], rtol=rtol, atol=atol)
 
 
 def test_golden_file_has_exactly_these_cases():
