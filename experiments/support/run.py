@@ -2,6 +2,7 @@
 
 import datetime
 import fnmatch
+import functools
 import importlib
 import importlib.util
 import json
@@ -122,13 +123,26 @@ class RunDirectory:
         return folder
 
     def loggers(self) -> tuple:
-        """Callbacks that write `tensorboard/`; none where that package is missing."""
+        """Callbacks that write `tensorboard/`; none where that package is missing.
+
+        The file is opened after the first epoch: a run that keeps nothing leaves none.
+        (`keras.callbacks.TensorBoard` opens its own when training begins.)
+        """
         if importlib.util.find_spec("tensorboard") is None:
             return ()
         import keras
+        import tensorflow as tf
 
+        writer = functools.cache(tf.summary.create_file_writer)
         folder = str(self.path("tensorboard"))
-        return (keras.callbacks.TensorBoard(folder, write_graph=False),)
+
+        def log(epoch, logs):
+            with writer(folder).as_default(epoch):
+                for name, value in logs.items():
+                    tf.summary.scalar(name, value)
+            writer(folder).flush()
+
+        return (keras.callbacks.LambdaCallback(on_epoch_end=log),)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Writes `summary.json`: the given numbers, and what they were made with.
