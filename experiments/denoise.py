@@ -4,8 +4,8 @@
 pursuit over cosine patches), ksvd (the same over patches that K-SVD learns from the
 picture), sliding_dct (thresholded cosine patches) or total_variation (few edges).
 sparse and ksvd take about ten seconds for a megapixel at noise 25 and a minute at noise
-5: the longer, the weaker the noise. A --model that was trained on pairs takes the
-picture as it is, whatever --sigma says.
+5: the longer, the weaker the noise. A --model that was trained to find the damage
+itself (pairs, overlays, jpeg) takes the picture as it is, whatever --sigma says.
 
 Example:
     python -m experiments.denoise --sigma=25 --input=noisy.png --output=clean.png

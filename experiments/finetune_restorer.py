@@ -16,6 +16,7 @@ from experiments.support import (
     flags,
     generation,
     restoration,
+    restoration_data,
     restoration_session,
 )
 
@@ -36,7 +37,7 @@ def main(argv):
     source = flags.MODEL.value or "restorer_gray"
     loaded = pretrained.load(source)
     model, channels = loaded.name, loaded.inputs[0].shape[-1]
-    data = restoration.training_data(channels, [restoration.PATCH.value])
+    data = restoration_data.training_data(channels, [restoration_data.PATCH.value])
     epoch_steps = -(-(flags.STEPS.value or _DEFAULT_STEPS) // flags.EVALUATIONS.value)
     with generation.strategy_scope():
         network = networks.in_policy(loaded, flags.MIXED_PRECISION.value)

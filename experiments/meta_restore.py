@@ -22,11 +22,12 @@ from experiments.support import (
     meta_restoration_report,
     meta_restoration_study,
     restoration,
+    restoration_data,
 )
 
 _TEST_PHOTOGRAPHS = absl_flags.DEFINE_multi_string(
     "test_photographs",
-    [restoration.SYNTHETIC],
+    [restoration_data.SYNTHETIC],
     "folder of photographs for the unseen tasks, as of --photographs; synthetic: "
     "other pictures that the package draws",
 )
@@ -53,7 +54,7 @@ _STORED = absl_flags.DEFINE_integer(
     "stored_tasks", 32, "tasks of the meta-database", lower_bound=4
 )
 flags.adopt(
-    restoration.PHOTOGRAPHS,
+    restoration_data.PHOTOGRAPHS,
     flags.MODEL,
     flags.TASKS,
     flags.TEST_TASKS,
@@ -80,12 +81,12 @@ def main(argv):
         )
     with console.quiet_tensorflow():
         import keras  # noqa: F401
-    names = restoration.PHOTOGRAPHS.value, _TEST_PHOTOGRAPHS.value
+    names = restoration_data.PHOTOGRAPHS.value, _TEST_PHOTOGRAPHS.value
     tasks = _tasks(model, *map(_pictures, names, range(len(names))))
     directory = restoration.open_run(argv[0])
     settings = meta_restoration_study.Settings(
         model,
-        "+".join(restoration.PHOTOGRAPHS.value),
+        "+".join(restoration_data.PHOTOGRAPHS.value),
         _INNER.value,
         _INNER_RATE.value,
         _SECOND_ORDER.value,
@@ -114,9 +115,9 @@ def _pictures(names: list[str], number: int) -> list:
     """Grey pictures: number 0 to train on, 1 to test on."""
     from restoration import patches, synthetic
 
-    if names == [restoration.SYNTHETIC]:
+    if names == [restoration_data.SYNTHETIC]:
         return list(synthetic.dead_leaves(_DRAWN, _SIDE, 1, seed=number))
-    return patches.read_folders([restoration.find(name) for name in names], 1)
+    return patches.read_folders([restoration_data.find(name) for name in names], 1)
 
 
 def _tasks(model: str, train: list, test: list) -> dict:

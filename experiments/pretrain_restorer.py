@@ -19,6 +19,7 @@ from experiments.support import (
     flags,
     generation,
     restoration,
+    restoration_data,
     restoration_session,
 )
 
@@ -46,8 +47,9 @@ def main(argv):
     epoch_steps = -(-(flags.STEPS.value or _DEFAULT_STEPS) // flags.EVALUATIONS.value)
     steps = epoch_steps * flags.EVALUATIONS.value
     first = steps - round(_LATE_SHARE.value * flags.EVALUATIONS.value) * epoch_steps
-    sides = [restoration.PATCH.value, 2 * restoration.PATCH.value]
-    data = restoration.training_data(channels, sides if first < steps else sides[:1])
+    sides = [restoration_data.PATCH.value, 2 * restoration_data.PATCH.value]
+    sides = sides if first < steps else sides[:1]
+    data = restoration_data.training_data(channels, sides)
     if len(data.sides) == 1:
         first = steps
     with generation.strategy_scope():

@@ -5,8 +5,8 @@ pepper) are found, and what --mask or --mask_alpha marks is filled in. --method 
 learned (the default, a trained restorer), sparse (patches sparse in the cosine
 transform) or total_variation (few edges; where pixels are missing, NAME_convergence.png
 shows the course of its iterations). For one known damage, inpaint, denoise and deblur
-do better. A --model that was trained on pairs takes the picture as it is, whatever
---sigma says, and no mask.
+do better. A --model that was trained to find the damage itself (pairs, overlays, jpeg)
+takes the picture as it is, whatever --sigma says, and no mask.
 
 Example:
     python -m experiments.restore --input=old.jpg --mask=cracks.png --output=new.png

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from gan_transfer import errors, pictures
+from restoration import overlays
 
 Random = np.random.Generator | np.random.RandomState
 
@@ -81,7 +82,7 @@ def overlay(
 
     Args:
         image: `[H, W, C]`.
-        alpha: opacity `[h, w]` in [0, 1], as of `masks.overlays` or a mask without its
+        alpha: opacity `[h, w]` in [0, 1], as of `overlays.read` or a mask without its
             last axis; resampled to the size of the image if it has another.
         colour: one of `COLOURS`, or red, green, blue in [0, 1].
 
@@ -102,13 +103,7 @@ def overlay(
             f"opacity of shape {alpha.shape}; it must be [h, w] with values in [0, 1]"
         )
     height, width, channels = image.shape
-    alpha = alpha.astype(np.float32)
-    if alpha.shape != (height, width):
-        resized = Image.fromarray(alpha).resize(
-            (width, height), Image.Resampling.BILINEAR
-        )
-        alpha = np.asarray(resized)
-    alpha = alpha[..., None]
+    alpha = overlays.resampled(alpha, (height, width))[..., None]
     shade = np.array(colour, np.float32)
     if channels == 1:
         shade = shade @ pictures.LUMA

@@ -102,7 +102,7 @@ def restore(
 
     With a mask, and sigma None or 0, known pixels come back bit for bit; with sigma > 0
     they are denoised. With neither mask nor sigma, `inspect` finds out the damage; a
-    network that was trained on pairs was told nothing of it, so give sigma = 0.
+    network that was trained to find it itself is told nothing, so give sigma = 0.
 
     Args:
         network: `[image, level, mask] -> image` of `networks` or `pretrained.load`.

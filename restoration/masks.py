@@ -7,14 +7,12 @@ marks may cover more.
 """
 
 import functools
-import os
-import pathlib
 from collections.abc import Callable
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from gan_transfer import errors, images, pictures
+from gan_transfer import errors
 
 _CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,:!?"
 _MIN_SHARE, _MAX_SHARE = 0.02, 0.4
@@ -225,31 +223,6 @@ def bank(count: int, size: int, seed: int) -> np.ndarray:
             share = np.exp(rng.uniform(np.log(_MIN_SHARE), np.log(most)))
             masks[index] = kind((size, size), share, rng)
     return masks
-
-
-def overlays(folder: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Reads pictures whose opacity is a damage: dust, hairs, stains (document C 2.3).
-
-    Args:
-        folder: pictures with an alpha channel, in it or in its direct sub-folders.
-
-    Returns:
-        float32 alphas `[H, W]` in [0, 1], 1 = fully covered, by the file's path inside
-        the folder, such as `dirt/dirt-007.png`.
-
-    Raises:
-        errors.InputError: no pictures, or one that is broken or has no alpha.
-    """
-    found = {}
-    for path in images.list_folder(folder):
-        alpha = pictures.read(path).alpha
-        if alpha is None:
-            raise errors.InputError(
-                f"{path}: has no alpha channel; an overlay's opacity is the damage"
-            )
-        name = path.relative_to(pathlib.Path(folder)).as_posix()
-        found[name] = alpha / np.float32(np.iinfo(alpha.dtype).max)
-    return found
 
 
 def _checked(shape: tuple[int, int], share: float, most: float) -> int:

@@ -106,26 +106,46 @@ class Mixture:
         return struck, tf.cast(hit, tf.float32)
 
     def _shapes(self, clean, key) -> tf.Tensor:
-        count, height, width = _sides(clean, tf.shape(clean)[0])
-        number, size = self.bank.shape[:2]
-        if max(height, width) > size:
-            raise errors.InputError(
-                f"images of {height}x{width} pixels are larger than the masks of "
-                f"{size}x{size}; draw a bank of larger masks"
-            )
+        count = tf.shape(clean)[0]
         chosen = tf.random.stateless_uniform(
-            [count], key + [_DRAW_KEYS * 11, 0], 0, number, tf.int32
+            [count], key + [_DRAW_KEYS * 11, 0], 0, len(self.bank), tf.int32
         )
         place = tf.random.stateless_uniform([2], key + [_DRAW_KEYS * 12, 0])
-        room = tf.cast([size - height + 1, size - width + 1], tf.float32)
-        top, left = tf.unstack(tf.cast(place * room, tf.int32))
-        crop = tf.gather(tf.constant(self.bank), chosen)
-        crop = crop[:, top : top + height, left : left + width]
-        crop = tf.ensure_shape(crop, [None, height, width, 1])
+        crop = crops(self.bank, chosen, place, clean.shape[1:3])
         for draw, axis in ((13, 1), (14, 2)):
             flipped = _uniform(count, key, draw) < 0.5
             crop = tf.where(flipped, tf.reverse(crop, [axis]), crop)
         return tf.broadcast_to(tf.cast(crop, tf.float32), tf.shape(clean))
+
+
+def crops(
+    bank: np.ndarray, chosen: tf.Tensor, place: tf.Tensor, sides: tuple[int, int]
+) -> tf.Tensor:
+    """Parts of the chosen masks, all from the same place (document C 2.3).
+
+    Args:
+        bank: `[N, S, S, 1]`.
+        chosen: int32 numbers of masks, of any shape.
+        place: vertical and horizontal, in [0, 1): from the first that fits to the last.
+        sides: H, W of the parts.
+
+    Returns:
+        `[*chosen.shape, H, W, 1]`, of the bank's dtype.
+
+    Raises:
+        InputError: H or W is larger than S.
+    """
+    size, (height, width) = bank.shape[1], sides
+    if max(sides) > size:
+        raise errors.InputError(
+            f"images of {height}x{width} pixels are larger than the masks of "
+            f"{size}x{size}; draw a bank of larger masks"
+        )
+    room = tf.cast([size - height + 1, size - width + 1], tf.float32)
+    top, left = tf.unstack(tf.cast(place * room, tf.int32))
+    found = tf.gather(tf.constant(bank), chosen)
+    found = found[..., top : top + height, left : left + width, :]
+    return tf.ensure_shape(found, [*chosen.shape, height, width, 1])
 
 
 def gaussian(

@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 
-from experiments.support import restoration
+from experiments.support import restoration_data
 from gan_transfer import writing
 
 QUERY = 10  # held-out drawings of a character, and samples that stand against them
@@ -39,7 +39,7 @@ class Split:
 
         from gan_transfer import image_tasks, tasks
 
-        path = restoration.find(name)
+        path = restoration_data.find(name)
         rest, tested = tasks.hold_out(image_tasks.characters(path), test, seed)
         training, validated = tasks.hold_out(rest, validation, seed)
         chosen = np.random.default_rng(seed).permutation(len(tested))[:test]

@@ -3,7 +3,13 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from experiments.support import figures, flags, generation, restoration
+from experiments.support import (
+    figures,
+    flags,
+    generation,
+    restoration,
+    restoration_data,
+)
 from gan_transfer import writing
 
 
@@ -13,7 +19,7 @@ def train(
     phases: list,
     compile_phase: Callable,
     batches: Callable,
-    data: restoration.TrainingData,
+    data: restoration_data.TrainingData,
     *,
     epoch_steps: int,
     title: str,
@@ -91,7 +97,7 @@ def train(
             "description": {
                 **description,
                 "pictures": data.name,
-                "damage": restoration.DAMAGE.value if data.damage else "pairs",
+                "damage": restoration_data.DAMAGE.value if data.damage else "pairs",
                 "scores": scores,
             },
             "dataset": data.name,

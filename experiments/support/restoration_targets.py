@@ -1,18 +1,19 @@
 """What the restoration transfer study carries a denoiser to: content and damage."""
 
 import dataclasses
-import functools
 from collections.abc import Callable
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from experiments.support import restoration, sheet
+from experiments.support import restoration_data, sheet
 
 SIDE = 192  # pixels, of every picture of the study
 _TEST = 16  # pictures to measure with
 _SIGMA = 25 / 255
 _LETTERS = "aaabcdeeeefghiiijklmnnnoooprrssstttuuvwxyzABCDEFGHIJLMNOPRSTUVW0123456789,."
+# Grey of rust brown, and of scratched film.
+_PAINTS = ((0.35, 0.35, 0.35), (0.9, 0.9, 0.9))
 _FONTS = ("DejaVuSans", "DejaVuSerif", "DejaVuSansMono", "STIXGeneral")
 
 
@@ -44,7 +45,8 @@ def omniglot() -> Target:
 
     The alphabets of the test sheets are not among those of the training sheets.
     """
-    with np.load(restoration.find("omniglot_small.npz"), allow_pickle=False) as archive:
+    path = restoration_data.find("omniglot_small.npz")
+    with np.load(path, allow_pickle=False) as archive:
         characters, alphabets = archive["x"], archive["alphabet"]
     held = np.isin(alphabets, np.unique(alphabets)[-2:])
     sheets = [
@@ -62,22 +64,22 @@ def rust() -> Target:
 
     Photographs and overlays of the test are not among those of the training.
     """
-    from restoration import masks, patches
+    from restoration import overlays, patches, unmarked
 
-    overlays = masks.overlays(restoration.find("restoration/film_damage"))
+    alphas = overlays.read(restoration_data.find("restoration/film_damage"))
     kinds = ("scratches", "stain", "spots", "dirt", "smut")
-    names = [name for name in overlays if name.split("/")[0] in kinds]
+    names = [name for name in alphas if name.split("/")[0] in kinds]
     held = names[::4]
     banks = [
-        np.stack([np.uint8(255 * overlays[name]) for name in chosen])
+        overlays.bank([alphas[name] for name in chosen], SIDE)
         for chosen in ([name for name in names if name not in held], held)
     ]
     folders = ("restoration/bsds500_train", "restoration/bsd68_gray")
     train, test = (
-        patches.read_folders([restoration.find(name)], 1) for name in folders
+        patches.read_folders([restoration_data.find(name)], 1) for name in folders
     )
     test = [picture[:SIDE, :SIDE] for picture in test[:_TEST]]
-    damages = [functools.partial(overlay, bank=bank) for bank in banks]
+    damages = [unmarked.Overlays(bank, _PAINTS) for bank in banks]
     return Target(train, test, *damages)
 
 
@@ -91,24 +93,6 @@ def noise(clean, key):
     noisy = clean + _SIGMA * tf.random.stateless_normal(tf.shape(clean), key)
     level = tf.fill(tf.shape(clean), np.float32(_SIGMA))
     return noisy, level, tf.zeros_like(clean)
-
-
-def overlay(clean, key, *, bank: np.ndarray):
-    """Dark rust or bright scratches, two overlays each; nothing is told of them."""
-    import tensorflow as tf
-
-    count, side = tf.shape(clean)[0], clean.shape[1]
-    chosen = tf.random.stateless_uniform([count, 2], key, 0, len(bank), tf.int32)
-    place = tf.random.stateless_uniform([2], key + [1, 0])
-    top, left = tf.unstack(tf.cast(place * (bank.shape[1] - side + 1), tf.int32))
-    alpha = tf.reduce_max(tf.gather(tf.constant(bank), chosen), axis=1)[..., None]
-    alpha = alpha[:, top : top + side, left : left + side]
-    alpha = tf.cast(tf.ensure_shape(alpha, [None, side, side, 1]), tf.float32) / 255
-    draw = tf.random.stateless_uniform([count, 1, 1, 1], key + [2, 0])
-    # Grey of rust brown, or of scratched film.
-    paint = tf.where(draw < 0.5, 0.35, 0.9)
-    zero = tf.zeros_like(clean)
-    return clean * (1 - alpha) + paint * alpha, zero, zero
 
 
 def _page(rng: np.random.Generator) -> np.ndarray:

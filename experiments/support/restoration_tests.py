@@ -5,7 +5,7 @@ import functools
 
 import numpy as np
 
-from experiments.support import restoration
+from experiments.support import restoration_data
 
 SETS = {
     "set12": "restoration/set12_gray",
@@ -102,7 +102,7 @@ def pictures(name: str, channels: int) -> list[np.ndarray]:
     """
     from gan_transfer import images
 
-    paths = images.list_folder(restoration.find(SETS[name]))
+    paths = images.list_folder(restoration_data.find(SETS[name]))
     paths = paths[:_SMALL] if name == "set12_small" else paths
     return [images.read(path, channels).astype(np.float32) / 255 for path in paths]
 
@@ -136,5 +136,5 @@ def _blurred(clean: np.ndarray, sigma: float, kernel: np.ndarray) -> Case:
 
 @functools.cache
 def _kernels() -> tuple[np.ndarray, ...]:
-    with np.load(restoration.find(_KERNELS), allow_pickle=False) as archive:
+    with np.load(restoration_data.find(_KERNELS), allow_pickle=False) as archive:
         return tuple(archive[f"k{number}"] for number in range(1, 9))

@@ -26,7 +26,9 @@ ENSEMBLE = absl_flags.DEFINE_boolean(
     "--method=learned: mean over 8 rotations and flips, a little better, 8x slower",
 )
 LEARNED = "learned"
-BLIND = "trained on pairs: told neither noise level nor mask"
+BLIND = "trained to find the damage itself: told neither noise level nor mask"
+# Damage that training tells the network of, see --damage; an unknown one too.
+_TOLD = ("mixture", "noise", None)
 SHIPPED = {1: "restorer_gray", 3: "restorer_color"}
 _HARDLY_NOISY = 2 / 255
 
@@ -71,11 +73,11 @@ def noise_level(estimate: Callable[[], float]) -> tuple[float, str]:
 
 
 def is_blind() -> bool:
-    """Whether --model was trained on pairs, where nothing told it of the damage."""
+    """Whether nothing told --model of the damage when it was trained."""
     from restoration import pretrained
 
     model = flags.MODEL.value
-    return model is not None and pretrained.describe(model).get("damage") == "pairs"
+    return model is not None and pretrained.describe(model).get("damage") not in _TOLD
 
 
 def networks(*, blind: bool = False) -> Callable[[int], object]:

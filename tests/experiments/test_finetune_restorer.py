@@ -6,13 +6,14 @@ import re
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from absl import flags
 from absl.testing import flagsaver
 from PIL import Image
 
-from experiments.support import restoration
+from experiments.support import restoration_data
 from gan_transfer import callbacks
-from restoration import networks, pretrained
+from restoration import networks, pretrained, supervised
 
 SHORT = ("--steps=2", "--evaluations=1", "--batch_size=2", "--patch=16", "--noverbose")
 RATE = "--learning_rate=20"  # so that the first steps of the warm-up are seen
@@ -21,7 +22,7 @@ RATE = "--learning_rate=20"  # so that the first steps of the warm-up are seen
 @pytest.fixture(autouse=True)
 def brief(monkeypatch):
     """Few masks."""
-    monkeypatch.setattr(restoration, "BANK", (6, 16))
+    monkeypatch.setattr(restoration_data, "BANK", (6, 16))
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +105,51 @@ def test_all_of_a_restorer_of_any_width_is_fine_tuned(command, there, tmp_path):
     assert described["source"] == f"{there}/own.restorer.npz"
 
 
+@pytest.mark.parametrize("damage", ["overlays", "overlays of a folder", "jpeg"])
+def test_what_finds_its_damage_itself_is_told_nothing(
+    command, there, tmp_path, damage, monkeypatch
+):
+    kind, _, folder = damage.partition(" ")
+    told = [f"--damage={kind}"]
+    if folder:
+        (tmp_path / "films").mkdir()
+        grey = Image.fromarray(np.full((30, 40, 4), 128, np.uint8))
+        grey.save(tmp_path / "films" / "one.png")
+        told.append(f"--overlays={tmp_path}/films")
+    seen, update = [], supervised.Restorer.update
+
+    def keep(restorer, inputs, clean):
+        seen.append(restorer.damage)
+        largest = [tf.reduce_max(tf.abs(each)) for each in inputs[1:]]
+        with tf.control_dependencies([tf.debugging.assert_equal(largest, [0.0, 0.0])]):
+            return update(restorer, [tf.identity(each) for each in inputs], clean)
+
+    monkeypatch.setattr(supervised.Restorer, "update", keep)
+    finetune(command, there, tmp_path / "run", 5, *told)
+    if kind == "overlays":
+        assert (seen[0].bank == 128).all() == bool(folder)
+    described = pretrained.describe(tmp_path / "run")
+    assert described["damage"] == kind
+    picture, out = there / "pictures1" / "0.png", tmp_path / "new.png"
+    done = command(
+        *("restore", f"--input={picture}", f"--output={out}", "--nostrip"),
+        f"--model={tmp_path}/run",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "find the damage itself: told neither noise level nor mask" in done.stdout
+
+
+def test_overlays_of_another_damage_are_refused(command, there, tmp_path):
+    done = command(
+        *("finetune_restorer", f"--photographs={there}/pictures5", "--damage=jpeg"),
+        *(f"--overlays={there}", f"--out_dir={tmp_path}/run", *SHORT),
+    )
+    assert done.returncode == 2
+    (error,) = done.stderr.splitlines()
+    assert "--overlays has no effect on --damage=jpeg; leave it out" in error
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("count", [1, 5])
 def test_a_few_pictures_are_all_trained_on(command, there, tmp_path, count):
     told = (RATE, "--evaluations=2")
@@ -137,7 +183,7 @@ def test_a_tenth_is_held_out_unless_told_otherwise(asked, count, held):
     pictures = [np.full((2, 3, 1), number, np.uint16) for number in range(count)]
     flags.FLAGS.mark_as_parsed()
     with flagsaver.flagsaver(validation=asked):
-        rest, found, judged = restoration._hold_out(pictures)
+        rest, found, judged = restoration_data._hold_out(pictures)
     assert (len(rest), found) == (count - held, held)
     assert len(judged) == (held or min(count, 16))
     numbers = {int(each[0, 0, 0]) for each in rest}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.support import restoration
+from experiments.support import restoration, restoration_data
 from gan_transfer import callbacks
 from restoration import pretrained
 
@@ -27,8 +27,8 @@ SCORES = ("val_psnr", "val_psnr_25", "val_rmse")
 @pytest.fixture(autouse=True)
 def brief(monkeypatch):
     """Few masks and drawn pictures; no policy of a command is left to other tests."""
-    monkeypatch.setattr(restoration, "BANK", (6, restoration.BANK[1]))
-    monkeypatch.setattr(restoration, "_SYNTHETIC_COUNT", 4)
+    monkeypatch.setattr(restoration_data, "BANK", (6, restoration_data.BANK[1]))
+    monkeypatch.setattr(restoration_data, "_SYNTHETIC_COUNT", 4)
     yield
     keras.config.set_dtype_policy("float32")
 

@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.support import restoration, restoration_study, restoration_tests
+from experiments.support import (
+    restoration_data,
+    restoration_study,
+    restoration_tests,
+)
 from restoration import pretrained
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -172,7 +176,7 @@ def check_restoration_transfer_study(folder):
 def test_flagfile_runs_briefly_and_leaves_its_artefacts(
     command, data_dir, flagfile, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(restoration, "BANK", (6, restoration.BANK[1]))
+    monkeypatch.setattr(restoration_data, "BANK", (6, restoration_data.BANK[1]))
     restoration_tests.pictures.cache_clear()
     script = flagfile.parent.name
     words = [f"--flagfile={flagfile}", *TINY[script], f"--data_dir={data_dir}"]

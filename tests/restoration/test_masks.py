@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from PIL import Image
 
 from gan_transfer import errors
 from restoration import masks
@@ -84,33 +83,6 @@ def test_bank_holds_all_shapes_with_shares_between_2_and_40_percent():
     assert len(np.unique(bank.reshape(60, -1), axis=0)) == 60
     np.testing.assert_array_equal(bank[:7], masks.bank(7, 48, seed=0))
     assert (bank[0] != masks.bank(1, 48, seed=1)[0]).any()
-
-
-def test_overlays_are_the_opacities_by_path(tmp_path):
-    pixels = np.zeros((3, 5, 4), np.uint8)
-    pixels[1, 2] = (255, 0, 0, 255)
-    pixels[0, 4, 3] = 51
-    (tmp_path / "dirt").mkdir()
-    Image.fromarray(pixels).save(tmp_path / "dirt" / "one.png")
-    found = masks.overlays(tmp_path)
-    assert list(found) == ["dirt/one.png"]
-    expected = np.zeros((3, 5), np.float32)
-    expected[1, 2], expected[0, 4] = 1, 0.2
-    np.testing.assert_array_equal(found["dirt/one.png"], expected)
-    assert found["dirt/one.png"].dtype == np.float32
-
-
-def test_overlays_without_alpha_or_broken_are_refused(tmp_path):
-    with pytest.raises(errors.InputError, match="holds no pictures"):
-        masks.overlays(tmp_path)
-    path = tmp_path / "a.png"
-    Image.new("RGB", (4, 3)).save(path)
-    with pytest.raises(errors.InputError, match="a.png: has no alpha channel"):
-        masks.overlays(tmp_path)
-    Image.effect_noise((50, 50), 9).convert("RGBA").save(path)
-    path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(errors.InputError, match="a.png"):
-        masks.overlays(tmp_path)
 
 
 @pytest.mark.parametrize(
