@@ -5,7 +5,7 @@ pursuit over cosine patches), ksvd (the same over patches that K-SVD learns from
 picture), sliding_dct (thresholded cosine patches) or total_variation (few edges).
 sparse and ksvd take about ten seconds for a megapixel at noise 25 and a minute at noise
 5: the longer, the weaker the noise. A --model that was trained to find the damage
-itself (pairs, overlays, jpeg) takes the picture as it is, whatever --sigma says.
+itself (pairs, overlays, jpeg) takes the picture as it is, without --sigma.
 
 Example:
     python -m experiments.denoise --sigma=25 --input=noisy.png --output=clean.png

@@ -6,14 +6,13 @@ learned (the default, a trained restorer), sparse (patches sparse in the cosine
 transform) or total_variation (few edges; where pixels are missing, NAME_convergence.png
 shows the course of its iterations). For one known damage, inpaint, denoise and deblur
 do better. A --model that was trained to find the damage itself (pairs, overlays, jpeg)
-takes the picture as it is, whatever --sigma says, and no mask.
+takes the picture as it is, without --sigma and mask.
 
 Example:
     python -m experiments.restore --input=old.jpg --mask=cracks.png --output=new.png
 """
 
 from experiments.support import console, flags, picture_jobs, restorers
-from gan_transfer import errors
 
 flags.adopt(
     *picture_jobs.FLAGS,
@@ -35,11 +34,8 @@ def main(argv):
 
     learned = method == restorers.LEARNED
     choose = restorers.networks(blind=True) if learned else None
-    blind = learned and restorers.is_blind()
-    if blind and (picture_jobs.MASK.value or picture_jobs.MASK_ALPHA.value):
-        raise errors.InputError(
-            f"--model={flags.MODEL.value} was {restorers.BLIND}; leave the mask out"
-        )
+    marked = bool(picture_jobs.MASK.value or picture_jobs.MASK_ALPHA.value)
+    blind = learned and restorers.is_blind(mask=marked)
 
     def restore(pixels, mask):
         missing, sigma, remarks = None, 0.0, [restorers.BLIND]

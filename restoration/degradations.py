@@ -2,8 +2,9 @@
 
 NumPy images float32 `[H, W, C]`, C = 1 or 3, nominally in [0, 1]. Random damage is
 fixed by its generator: a `numpy.random.Generator`, or the `RandomState` of published
-protocols. Training draws its damage in `restoration.mixture`, linear damage is in
-`restoration.operators`, masks of missing pixels are in `restoration.masks`.
+protocols. Training draws its damage in `restoration.mixture` and
+`restoration.unmarked`, linear damage is in `restoration.operators`, masks of missing
+pixels are in `restoration.masks`.
 """
 
 import io

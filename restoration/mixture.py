@@ -18,9 +18,16 @@ _MAX_SIGMA = 55.0 / 255.0
 _MAX_SIGMA_MISSING = 30.0 / 255.0
 
 
-def _uniform(count: tf.Tensor, key: tf.Tensor, draw: int, low=0.0, high=1.0):
-    """`count` draws from U(low, high) as `[count, 1, 1, 1]`."""
-    seed = key + tf.constant([_DRAW_KEYS * draw, 0])
+def draw_key(key: tf.Tensor, draw: int) -> tf.Tensor:
+    """Key of draw number `draw` of an update, far from other runs' (document C 2.3)."""
+    return key + tf.constant([_DRAW_KEYS * draw, 0])
+
+
+def uniform(
+    count: tf.Tensor, key: tf.Tensor, draw: int, low: float = 0.0, high: float = 1.0
+) -> tf.Tensor:
+    """Draw number `draw`: U(low, high) per image, `[count, 1, 1, 1]` (C 2.3)."""
+    seed = draw_key(key, draw)
     return tf.random.stateless_uniform([count, 1, 1, 1], seed, low, high)
 
 
@@ -67,19 +74,17 @@ class Mixture:
             InputError: H or W is larger than the masks of the bank.
         """
         count = tf.shape(clean)[0]
-        draw = _uniform(count, key, 1)
+        draw = uniform(count, key, 1)
         edges = np.cumsum(self.shares)
         impulses = (draw >= edges[0]) & (draw < edges[1])
         pixels = (draw >= edges[1]) & (draw < edges[2])
         shapes = draw >= edges[2]
         sigma = self._sigmas(count, key, draw < edges[0], impulses)
-        normal = tf.random.stateless_normal(tf.shape(clean), key + [_DRAW_KEYS * 2, 0])
+        normal = tf.random.stateless_normal(tf.shape(clean), draw_key(key, 2))
         noisy = clean + sigma * normal
         struck, hit = self._impulses(clean, key)
-        share = _uniform(count, key, 3, 0.1, 0.95)
-        lost = tf.random.stateless_uniform(
-            [*_sides(clean, count), 1], key + [_DRAW_KEYS * 4, 0]
-        )
+        share = uniform(count, key, 3, 0.1, 0.95)
+        lost = tf.random.stateless_uniform([*_sides(clean, count), 1], draw_key(key, 4))
         mask = tf.zeros_like(clean)
         mask = tf.where(impulses, hit, mask)
         mask = tf.where(pixels, tf.cast(lost < share, tf.float32), mask)
@@ -89,17 +94,17 @@ class Mixture:
         return damaged, level, mask
 
     def _sigmas(self, count, key, noise, impulses) -> tf.Tensor:
-        high = _uniform(count, key, 5, 0.0, _MAX_SIGMA)
-        low = _uniform(count, key, 6, 0.0, _MAX_SIGMA_MISSING)
-        low = tf.where(_uniform(count, key, 7) < 0.5, 0.0, low)
+        high = uniform(count, key, 5, 0.0, _MAX_SIGMA)
+        low = uniform(count, key, 6, 0.0, _MAX_SIGMA_MISSING)
+        low = tf.where(uniform(count, key, 7) < 0.5, 0.0, low)
         return tf.where(noise, high, tf.where(impulses, 0.0, low))
 
     def _impulses(self, clean, key) -> tuple[tf.Tensor, tf.Tensor]:
         count = tf.shape(clean)[0]
-        draws = tf.random.stateless_uniform(tf.shape(clean), key + [_DRAW_KEYS * 8, 0])
-        apart = _uniform(count, key, 9) < 0.5
+        draws = tf.random.stateless_uniform(tf.shape(clean), draw_key(key, 8))
+        apart = uniform(count, key, 9) < 0.5
         draws = tf.where(apart, draws, draws[..., :1])
-        density = _uniform(count, key, 10, 0.05, 0.8)
+        density = uniform(count, key, 10, 0.05, 0.8)
         struck = tf.where(draws < density / 2, 0.0, clean)
         struck = tf.where((draws >= density / 2) & (draws < density), 1.0, struck)
         hit = (struck <= 0.0) | (struck >= 1.0)
@@ -108,12 +113,12 @@ class Mixture:
     def _shapes(self, clean, key) -> tf.Tensor:
         count = tf.shape(clean)[0]
         chosen = tf.random.stateless_uniform(
-            [count], key + [_DRAW_KEYS * 11, 0], 0, len(self.bank), tf.int32
+            [count], draw_key(key, 11), 0, len(self.bank), tf.int32
         )
-        place = tf.random.stateless_uniform([2], key + [_DRAW_KEYS * 12, 0])
+        place = tf.random.stateless_uniform([2], draw_key(key, 12))
         crop = crops(self.bank, chosen, place, clean.shape[1:3])
         for draw, axis in ((13, 1), (14, 2)):
-            flipped = _uniform(count, key, draw) < 0.5
+            flipped = uniform(count, key, draw) < 0.5
             crop = tf.where(flipped, tf.reverse(crop, [axis]), crop)
         return tf.broadcast_to(tf.cast(crop, tf.float32), tf.shape(clean))
 
@@ -156,8 +161,8 @@ def gaussian(
     Arguments and results as of `Mixture`.
     """
     count = tf.shape(clean)[0]
-    sigma = _uniform(count, key, 5, 0.0, _MAX_SIGMA)
-    normal = tf.random.stateless_normal(tf.shape(clean), key + [_DRAW_KEYS * 2, 0])
+    sigma = uniform(count, key, 5, 0.0, _MAX_SIGMA)
+    normal = tf.random.stateless_normal(tf.shape(clean), draw_key(key, 2))
     level = tf.broadcast_to(sigma, [*_sides(clean, count), 1])
     return clean + sigma * normal, level, tf.zeros_like(clean)
 

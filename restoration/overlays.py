@@ -42,9 +42,10 @@ def bank(alphas: list[np.ndarray], size: int) -> np.ndarray:
         size: pixels per side that are needed, >= 1; smaller ones are enlarged.
 
     Returns:
-        uint8 `[N, S, S, 1]`, 255 covers; S is `size` or the smallest side, if larger.
+        uint8 `[N, S, S, 1]`, 255 covers; S is the smallest side, but not less than
+        `size` nor more than twice that.
     """
-    size = max(size, min(min(alpha.shape) for alpha in alphas))
+    size = min(max(size, min(min(alpha.shape) for alpha in alphas)), 2 * size)
     found = np.empty((len(alphas), size, size, 1), np.uint8)
     for place, alpha in zip(found, alphas, strict=True):
         grown = max(size / min(alpha.shape), 1)

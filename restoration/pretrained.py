@@ -19,6 +19,9 @@ from restoration import unrolled as _unrolled  # noqa: F401
 WEIGHTS = pathlib.Path(__file__).parent / "weights"
 _SUFFIX = ".restorer.npz"
 _LIMIT = 3e6  # bytes of a shipped file
+# A description's `damage` of which a network is told level and mask, in training and
+# use; of others (pairs, overlays, jpeg) it is told nothing.
+TOLD = ("mixture", "noise")
 
 
 def names() -> list[str]:

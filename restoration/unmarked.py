@@ -40,16 +40,16 @@ class Overlays:
         """Cover a batch; arguments, result and errors as of `mixture.Mixture`."""
         count = tf.shape(clean)[0]
         chosen = tf.random.stateless_uniform(
-            [count, 2], key, 0, len(self.bank), tf.int32
+            [count, 2], mixture.draw_key(key, 1), 0, len(self.bank), tf.int32
         )
-        place = tf.random.stateless_uniform([2], key + [1, 0])
+        place = tf.random.stateless_uniform([2], mixture.draw_key(key, 2))
         opacities = mixture.crops(self.bank, chosen, place, clean.shape[1:3])
         alpha = tf.cast(tf.reduce_max(opacities, axis=1), tf.float32) / 255
         colours = np.float32(self.colours)
         if clean.shape[-1] == 1:
             colours = colours @ pictures.LUMA[:, None]
-        draw = tf.random.stateless_uniform([count, 1, 1], key + [2, 0])
-        colour = tf.gather(colours, tf.cast(draw * len(colours), tf.int32))
+        draw = mixture.uniform(count, key, 3, high=len(colours))[..., 0]
+        colour = tf.gather(colours, tf.cast(draw, tf.int32))
         return _untold(clean * (1 - alpha) + alpha * colour)
 
 
@@ -60,11 +60,11 @@ def jpeg(clean: tf.Tensor, key: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Ten
     """
     low, high = _QUALITIES
     count = tf.shape(clean)[0]
-    qualities = tf.random.stateless_uniform([count], key, low, high + 1, tf.int32)
+    qualities = mixture.uniform(count, key, 1, low, high + 1)[:, 0, 0, 0]
     pixels = tf.saturate_cast(tf.round(255 * clean), tf.uint8)
     decoded = tf.map_fn(
         lambda each: tf.image.adjust_jpeg_quality(*each, dct_method="INTEGER_ACCURATE"),
-        (pixels, qualities),
+        (pixels, tf.cast(qualities, tf.int32)),
         fn_output_signature=tf.uint8,
     )
     return _untold(tf.ensure_shape(tf.cast(decoded, tf.float32) / 255, clean.shape))

@@ -10,43 +10,52 @@ _DRAWS = 4
 class Validation:
     """Fixed damaged crops and the errors on them (document A 3.3, step 3).
 
-    The centre of every picture is damaged once by Gaussian noise of 25 of 255, and
-    `_DRAWS` times by the training damage, with fixed keys.
+    The centre of every picture is damaged `_DRAWS` times by the training damage, with
+    fixed keys, and for a network that is told its damage, once by Gaussian noise of 25
+    of 255.
 
     Args:
         pictures: uint8 `[H, W, C]`, both sides at least `size`.
         size: side of the crops in pixels.
         damage: (clean, key) -> (damaged, level, mask).
+        told: whether the network is told its damage.
     """
 
-    def __init__(self, pictures: list[np.ndarray], size: int, damage):
+    def __init__(
+        self, pictures: list[np.ndarray], size: int, damage, *, told: bool = True
+    ):
         self.clean = np.stack([_centre(each, size) for each in pictures]) / np.float32(
             255
         )
         clean = tf.constant(self.clean)
-        noise = tf.random.stateless_normal(clean.shape, (0, 25)) * (25 / 255)
-        level = tf.fill([*clean.shape[:3], 1], np.float32(25 / 255))
-        self.noisy = [clean + noise, level, tf.zeros_like(clean)]
+        self.noisy = None
+        if told:
+            noise = tf.random.stateless_normal(clean.shape, (0, 25)) * (25 / 255)
+            level = tf.fill([*clean.shape[:3], 1], np.float32(25 / 255))
+            self.noisy = [clean + noise, level, tf.zeros_like(clean)]
         draws = [damage(clean, tf.constant([7, draw])) for draw in range(_DRAWS)]
         self.mixed = [tf.concat(parts, axis=0) for parts in zip(*draws, strict=True)]
 
     def scores(self, network: keras.Model) -> dict[str, float]:
-        """Returns `val_psnr_25`, `val_psnr` and `val_rmse` of a network.
+        """Returns `val_psnr`, `val_rmse`, and if told `val_psnr_25`, of a network.
 
         PSNR in dB, mean over the crops, not quantised; `val_rmse`, the measure to
         select by, is the mean over the crops of the training damage's root mean square
         error, in levels of 255.
         """
-        noisy = _errors(network, self.noisy, self.clean)
         mixed = _errors(network, self.mixed, np.tile(self.clean, (_DRAWS, 1, 1, 1)))
-        return {"val_psnr_25": _psnr(noisy), **_scores(mixed)}
+        scores = _scores(mixed)
+        if self.noisy is not None:
+            noisy = _errors(network, self.noisy, self.clean)
+            scores = {"val_psnr_25": _psnr(noisy), **scores}
+        return scores
 
 
 class PairValidation:
     """Held-out pairs of damaged and clean images, as they are (document A 4.2).
 
     Args:
-        damaged: float32 `[N, H, W, C]` in [0, 1].
+        damaged: float32 `[N, H, W, C]`, nominally in [0, 1].
         clean: the same images undamaged.
     """
 

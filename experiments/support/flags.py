@@ -191,7 +191,7 @@ def one_of(holder: absl_flags.FlagHolder, values: Sequence[str]) -> str:
     """Returns the value of a flag whose choices are the script's own.
 
     Args:
-        holder: `MODEL`, `RECIPE` or `LOSS`.
+        holder: such as `MODEL`, `RECIPE` or `LOSS`.
         values: what the script knows; the first is the default.
 
     Raises:

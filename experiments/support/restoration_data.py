@@ -68,7 +68,8 @@ class TrainingData:
 
     Attributes:
         name: for titles and summaries.
-        pictures: uint8 `[H, W, C]` each; of pairs, `[H, W, 2 C]`, damaged before clean.
+        pictures: uint8 `[H, W, C]` each; of pairs, float32 `[H, W, 2 C]`, damaged
+            before clean.
         damage: of clean batches, or None for pairs.
         held: pictures held out.
         judge: scores on these, or where there are none, on some of `pictures`.
@@ -124,7 +125,7 @@ def training_data(channels: int, sides: list[int]) -> TrainingData:
     """
     import numpy as np
 
-    from restoration import pairs, patches, validation
+    from restoration import pairs, patches, pretrained, validation
 
     if OVERLAYS.value and DAMAGE.value != "overlays":
         raise errors.InputError(
@@ -142,28 +143,42 @@ def training_data(channels: int, sides: list[int]) -> TrainingData:
     pictures, name = _photographs(channels)
     patches.batches(pictures, 1, max(sides))
     pictures, held, shown = _hold_out(pictures)
-    damage = _damage(sides)
-    smallest = min(min(each.shape[:2]) for each in shown)
-    judge = validation.Validation(shown, min(160, smallest // 8 * 8), damage)
+    damage, unseen = _damages(sides)
+    crop = min(160, min(min(each.shape[:2]) for each in shown) // 8 * 8)
+    told = DAMAGE.value in pretrained.TOLD
+    judge = validation.Validation(shown, crop, unseen, told=told)
     return TrainingData(name, pictures, damage, held, judge, sides)
 
 
-def _damage(sides: list[int]) -> Callable:
-    """What --damage names, for patches of these sides."""
+def _damages(sides: list[int]) -> tuple[Callable, Callable]:
+    """What --damage names, for patches of these sides: to train with, and to judge.
+
+    What the network is told may be the same. What it has to find may not, and every
+    fourth overlay, or a bank drawn apart, is kept for the judge.
+    """
     from restoration import masks, mixture, overlays, unmarked
 
     if DAMAGE.value == "noise":
-        return mixture.gaussian
+        return mixture.gaussian, mixture.gaussian
     if DAMAGE.value == "jpeg":
-        return unmarked.jpeg
+        return unmarked.jpeg, unmarked.jpeg
     count, side = BANK
     side = max(side, *sides)
     if DAMAGE.value == "mixture":
-        return mixture.Mixture(masks.bank(count, side, seed=0))
+        damage = mixture.Mixture(masks.bank(count, side, seed=0))
+        return damage, damage
     if OVERLAYS.value is None:
-        return unmarked.Overlays(255 * masks.bank(count, side, seed=0))
-    found = overlays.read(find(OVERLAYS.value))
-    return unmarked.Overlays(overlays.bank(list(found.values()), side))
+        banks = [255 * masks.bank(count, side, seed=seed) for seed in (0, 1)]
+        return unmarked.Overlays(banks[0]), unmarked.Overlays(banks[1])
+    alphas = list(overlays.read(find(OVERLAYS.value)).values())
+    if len(alphas) < 2:
+        raise errors.InputError(
+            f"--overlays={OVERLAYS.value} holds {len(alphas)} picture; 2 or more are "
+            "needed: a fourth, but one at least, is kept to judge by"
+        )
+    held = alphas[::4]
+    rest = [alpha for number, alpha in enumerate(alphas) if number % 4]
+    return tuple(unmarked.Overlays(overlays.bank(part, side)) for part in (rest, held))
 
 
 def _hold_out(pictures: list) -> tuple[list, int, list]:

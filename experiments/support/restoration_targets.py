@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 from experiments.support import restoration_data, sheet
 
-SIDE = 192  # pixels, of every picture of the study
+SIDE = 192  # pixels, of the pictures measured with, and of pages and sheets
 _TEST = 16  # pictures to measure with
 _SIGMA = 25 / 255
 _LETTERS = "aaabcdeeeefghiiijklmnnnoooprrssstttuuvwxyzABCDEFGHIJLMNOPRSTUVW0123456789,."

@@ -27,8 +27,6 @@ ENSEMBLE = absl_flags.DEFINE_boolean(
 )
 LEARNED = "learned"
 BLIND = "trained to find the damage itself: told neither noise level nor mask"
-# Damage that training tells the network of, see --damage; an unknown one too.
-_TOLD = ("mixture", "noise", None)
 SHIPPED = {1: "restorer_gray", 3: "restorer_color"}
 _HARDLY_NOISY = 2 / 255
 
@@ -72,12 +70,28 @@ def noise_level(estimate: Callable[[], float]) -> tuple[float, str]:
     return level, f"noise {255 * level:.1f} of 255 ({origin})"
 
 
-def is_blind() -> bool:
-    """Whether nothing told --model of the damage when it was trained."""
+def is_blind(mask: bool = False) -> bool:
+    """Whether nothing told --model of the damage when it was trained.
+
+    Args:
+        mask: whether the command's flags mark damage.
+
+    Raises:
+        errors.InputError: it was so, and --sigma or a mask would tell it something.
+    """
     from restoration import pretrained
 
     model = flags.MODEL.value
-    return model is not None and pretrained.describe(model).get("damage") not in _TOLD
+    if model is None:
+        return False
+    # Of a file that does not say what it was trained on: as the shipped ones.
+    told = pretrained.describe(model).get("damage", "mixture")
+    if told in pretrained.TOLD:
+        return False
+    if mask or SIGMA.value != "auto":
+        what = "the mask" if mask else "--sigma"
+        raise errors.InputError(f"--model={model} was {BLIND}; leave {what} out")
+    return True
 
 
 def networks(*, blind: bool = False) -> Callable[[int], object]:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from experiments.support import restoration_data
 from gan_transfer import callbacks
-from restoration import networks, pretrained, supervised
+from restoration import networks, pretrained, supervised, validation
 
 SHORT = ("--steps=2", "--evaluations=1", "--batch_size=2", "--patch=16", "--noverbose")
 RATE = "--learning_rate=20"  # so that the first steps of the warm-up are seen
@@ -113,8 +113,9 @@ def test_what_finds_its_damage_itself_is_told_nothing(
     told = [f"--damage={kind}"]
     if folder:
         (tmp_path / "films").mkdir()
-        grey = Image.fromarray(np.full((30, 40, 4), 128, np.uint8))
-        grey.save(tmp_path / "films" / "one.png")
+        for number, opacity in enumerate((64, 128, 128, 128)):
+            grey = Image.fromarray(np.full((30, 40, 4), opacity, np.uint8))
+            grey.save(tmp_path / "films" / f"{number}.png")
         told.append(f"--overlays={tmp_path}/films")
     seen, update = [], supervised.Restorer.update
 
@@ -124,12 +125,25 @@ def test_what_finds_its_damage_itself_is_told_nothing(
         with tf.control_dependencies([tf.debugging.assert_equal(largest, [0.0, 0.0])]):
             return update(restorer, [tf.identity(each) for each in inputs], clean)
 
+    judges, judge = [], validation.Validation.__init__
+
+    def watch(self, pictures, size, damage, **told):
+        judges.append(damage)
+        judge(self, pictures, size, damage, **told)
+
     monkeypatch.setattr(supervised.Restorer, "update", keep)
+    monkeypatch.setattr(validation.Validation, "__init__", watch)
     finetune(command, there, tmp_path / "run", 5, *told)
     if kind == "overlays":
         assert (seen[0].bank == 128).all() == bool(folder)
+        judged = judges[0].bank
+        assert (judged == 64).all() == bool(folder)
+        assert not {each.tobytes() for each in seen[0].bank} & {
+            each.tobytes() for each in judged
+        }
     described = pretrained.describe(tmp_path / "run")
     assert described["damage"] == kind
+    assert set(described["scores"]) == {"train_psnr", "train_rmse"}
     picture, out = there / "pictures1" / "0.png", tmp_path / "new.png"
     done = command(
         *("restore", f"--input={picture}", f"--output={out}", "--nostrip"),

@@ -13,6 +13,7 @@ from experiments.support import (
     restoration_study,
     restoration_tests,
 )
+from gan_transfer import callbacks
 from restoration import pretrained
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -134,9 +135,15 @@ def check_finetune_restorer(folder):
         "restorer_color",
         "fine_tune",
     )
+    asked = (folder / "flags.txt").read_text()
+    assert f"--damage={described['damage']}\n" in asked
+    told = described["damage"] in pretrained.TOLD
+    assert ("val_psnr_25" in described["scores"]) == told
+    (row,) = callbacks.read_history(folder)
+    assert ("d_loss" in row) == ("--adversarial_weight=0.05\n" in asked)
     before = pretrained.load("restorer_color").get_weights()
     after = pretrained.load(folder).get_weights()
-    assert all(a.shape == b.shape for a, b in zip(before, after, strict=True))
+    assert all((a != b).any() for a, b in zip(before, after, strict=True))
 
 
 def check_perception_study(folder):

@@ -16,7 +16,14 @@ import tensorflow as tf
 
 from gan_transfer import transfer
 from gan_transfer.networks import translation
-from restoration import adversarial, mixture, networks, supervised, unrolled
+from restoration import (
+    adversarial,
+    mixture,
+    networks,
+    supervised,
+    unmarked,
+    unrolled,
+)
 
 GOLDEN = pathlib.Path(__file__).parent.parent / "golden" / "restorer.json"
 BANK = np.random.default_rng(0).integers(0, 2, (3, 24, 24, 1), np.uint8)
@@ -36,6 +43,8 @@ def _frozen():
 CASES = {
     **{name: {"loss": loss} for name, loss in supervised.LOSSES.items()},
     "noise": {"damage": mixture.gaussian},
+    "overlays": {"damage": unmarked.Overlays(85 * (MIXTURE.bank + 1))},
+    "jpeg": {"damage": unmarked.jpeg},
     "frozen": {"network": _frozen},
     "document_a": {"network": lambda: networks.document_a(1)},
     "unrolled_sparse": {"network": lambda: unrolled.unrolled_sparse(1, 4, 2)},

@@ -214,3 +214,14 @@ def test_images_larger_than_the_masks_are_refused(size):
     expected = rf"images of {size[0]}x{size[1]} pixels .* masks of 40x40; draw"
     with pytest.raises(errors.InputError, match=expected):
         mixture.Mixture(FULL)(_images(1, *size), KEY)
+
+
+@pytest.mark.parametrize(
+    ("place", "top", "left"),
+    [((0.0, 0.0), 0, 0), ((0.34, 0.51), 1, 1), ((0.9999999, 0.9999999), 2, 1)],
+)
+def test_crops_of_the_chosen_masks_from_the_first_place_to_the_last(place, top, left):
+    bank = np.arange(2 * 5 * 5, dtype=np.uint8).reshape(2, 5, 5, 1)
+    found = mixture.crops(bank, tf.constant([[1, 0, 1]]), tf.constant(place), (3, 4))
+    expected = bank[[1, 0, 1], top : top + 3, left : left + 4]
+    np.testing.assert_array_equal(found, expected[None])

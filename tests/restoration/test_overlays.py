@@ -23,10 +23,13 @@ def test_overlays_are_the_opacities_by_path(tmp_path):
 def test_a_bank_of_opacities_takes_the_middle_and_enlarges_what_is_too_small():
     wide = np.zeros((20, 40), np.float32)
     wide[:, 10:30] = np.linspace(0.2, 1, 20)
-    bank = overlays.bank([wide, np.full((30, 24), 0.4)], 8)
+    bank = overlays.bank([wide, np.full((30, 24), 0.4)], 11)
     assert bank.shape == (2, 20, 20, 1) and bank.dtype == np.uint8
     np.testing.assert_array_equal(bank[0, ..., 0], np.round(255 * wide[:, 10:30]))
     assert (bank[1] == 102).all()
+    # No more than twice what is needed, however large they are.
+    cut = overlays.bank([wide, np.full((30, 24), 0.4)], 8)
+    np.testing.assert_array_equal(cut, bank[:, 2:18, 2:18])
     half = np.repeat([[0.0, 1.0]], 3, axis=0)
     grown = overlays.bank([half], 12)
     assert grown.shape == (1, 12, 12, 1)

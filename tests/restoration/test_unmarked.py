@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from gan_transfer import errors, pictures
-from restoration import degradations, mixture, unmarked
+from restoration import degradations, unmarked
 
 KEY = tf.constant([3, 5])
 
@@ -104,9 +104,3 @@ def test_a_graph_equals_eager_also_for_an_unknown_batch(damage):
     signature = [tf.TensorSpec((None, *clean.shape[1:])), tf.TensorSpec((2,), tf.int32)]
     graph = tf.function(damage, input_signature=signature)
     np.testing.assert_allclose(graph(clean, KEY)[0], damage(clean, KEY)[0], atol=1e-6)
-
-
-def test_the_crops_are_those_of_the_mixture():
-    bank = np.arange(2 * 5 * 5, dtype=np.uint8).reshape(2, 5, 5, 1)
-    found = mixture.crops(bank, tf.constant([[1, 0]]), tf.constant([0.99, 0.5]), (3, 4))
-    np.testing.assert_array_equal(found[0], bank[::-1, 2:5, 1:5])

@@ -109,3 +109,12 @@ def test_pairs_are_scored_as_they_are():
     _, level, mask = judge.mixed
     assert level.shape == (2, 6, 9, 1) and mask.shape == clean.shape
     assert not level.any() and not mask.any()
+
+
+def test_noise_says_nothing_of_a_network_that_is_told_nothing():
+    judge = validation.Validation(_pictures(), 8, _offset, told=False)
+    told = validation.Validation(_pictures(), 8, _offset)
+    scores = told.scores(_identity())
+    del scores["val_psnr_25"]
+    assert judge.scores(_identity()) == scores
+    assert scores.keys() == {"val_psnr", "val_rmse"}
