@@ -18,6 +18,7 @@ from experiments.support import (
     flags,
     generation,
     restoration,
+    restoration_methods,
     restoration_tests,
 )
 from gan_transfer import errors
@@ -55,8 +56,8 @@ def main(argv):
 
         from experiments.support import judging
         from gan_transfer import evaluation, features, metrics
-        from restoration import inference, pretrained
         from restoration import metrics as distortion
+        from restoration import pretrained
 
     test = restoration_tests.TESTS[_TEST.value]
     restorers = {
@@ -70,9 +71,7 @@ def main(argv):
     for case in restoration_tests.cases(test, flags.LIMIT.value):
         found = {"damaged": case.damaged, "truth": case.clean}
         for name, network in restorers.items():
-            found[name] = inference.restore(
-                network, case.damaged, case.mask, case.sigma
-            )
+            found[name] = restoration_methods.METHODS["restorer"].run(case, network)
         for name, image in found.items():
             pictures[name].append(distortion.quantise(image))
     patches = {name: _patches(each) for name, each in pictures.items()}

@@ -12,6 +12,7 @@ from experiments.support import (
     restoration_methods,
     restoration_tests,
 )
+from gan_transfer import errors
 
 flags.adopt(flags.DATA_DIR, flags.OUT_DIR, flags.OVERWRITE)
 # Test, classical method, number of the picture in its set, top left corner of the crop.
@@ -32,6 +33,13 @@ def main(argv):
 
         from restoration import metrics, pretrained
 
+    methods = restoration_methods.METHODS
+    for _, classical, *_ in _SHOWN:
+        if not methods[classical].installed():
+            raise errors.InputError(
+                f"the figure shows {classical}, and {methods[classical].needs} is not "
+                "installed; pip install '.[test]' brings it"
+            )
     directory = restoration.open_run(argv[0])
     psnr, columns = {}, []
     for name, classical, number, (top, left) in _SHOWN:
@@ -39,12 +47,11 @@ def main(argv):
         every = restoration_tests.cases(test, None)
         kernels = 8 if test.damage == "blur" else 1
         case = next(c for n, c in enumerate(every) if n == kernels * number)
-        restorer = restoration_methods.METHODS["restorer"]
-        network = pretrained.load(restorer.model[test.channels])
+        network = pretrained.load(methods["restorer"].model[test.channels])
         found = {
             "damaged": case.damaged,
-            "classical": restoration_methods.METHODS[classical].run(case, None),
-            "restorer": restorer.run(case, network),
+            "classical": methods[classical].run(case, None),
+            "restorer": methods["restorer"].run(case, network),
             "truth": case.clean,
         }
         crops = []

@@ -58,6 +58,8 @@ def main(argv):
             f"--model={source} is for colour pictures and those of the study are grey; "
             "leave it out, or name a grey restorer"
         )
+    for method in methods:
+        restoration_study.start(method, source, 0)
     targets = {name: restoration_targets.TARGETS[name]() for name in _TARGETS.value}
     directory = restoration.open_run(argv[0])
     measures, references = {}, {}

@@ -86,6 +86,35 @@ class Measure:
         return metrics.quantise(self.inputs[0])
 
 
+def start(method: str, source: str, seed: int) -> tuple:
+    """A method's restorer and the phases of its recipe, the first one prepared.
+
+    Args:
+        method: of `METHODS`.
+        source: of `pretrained.load`; scratch has its architecture and random weights.
+        seed: of the restorer and of these weights.
+
+    Raises:
+        errors.InputError: the recipe does not fit that architecture.
+    """
+    import keras
+
+    from gan_transfer import recipes
+    from restoration import networks, pretrained, supervised
+
+    keras.utils.set_random_seed(seed)
+    recipe, _ = METHODS[method]
+    network = pretrained.load(source)
+    if method == "scratch":
+        network = keras.models.clone_model(network)
+    if recipe == "gains":
+        network = networks.with_gains(network)
+    restorer = supervised.Restorer(network, seed=seed)
+    phases = recipes.RESTORATION_RECIPES[recipe](restorer, 0, "frozen")
+    phases[0].prepare()
+    return restorer, phases
+
+
 def train_cell(cell: Cell, folder: pathlib.Path, target, measure, source, steps: int):
     """Train one cell, or continue it; `cell.json` marks it as done.
 
@@ -94,16 +123,11 @@ def train_cell(cell: Cell, folder: pathlib.Path, target, measure, source, steps:
     import keras
     import numpy as np
 
-    from gan_transfer import recipes, schedule, transfer
-    from restoration import metrics, networks, patches, pretrained, supervised
+    from gan_transfer import schedule, transfer
+    from restoration import metrics, patches, supervised
 
-    keras.utils.set_random_seed(cell.seed)
-    recipe, rate = METHODS[cell.method]
-    network = networks.restorer(1)
-    if cell.method != "scratch":
-        loaded = pretrained.load(source)
-        network = networks.with_gains(loaded) if recipe == "gains" else loaded
-    restorer = supervised.Restorer(network, seed=cell.seed)
+    _, rate = METHODS[cell.method]
+    restorer, phases = start(cell.method, source, cell.seed)
     order = np.random.default_rng(cell.seed).permutation(len(target.train))
     pictures = [target.train[number] for number in order[: cell.count]]
 
@@ -124,7 +148,7 @@ def train_cell(cell: Cell, folder: pathlib.Path, target, measure, source, steps:
     evaluations = flags.EVALUATIONS.value
     rows = schedule.train(
         restorer,
-        recipes.RESTORATION_RECIPES[recipe](restorer, 0, "frozen"),
+        phases,
         compile_phase,
         lambda start: patches.batches(
             pictures, flags.BATCH_SIZE.value, _PATCH, seed=cell.seed, start=start

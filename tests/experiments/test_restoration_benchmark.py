@@ -7,7 +7,9 @@ import zlib
 
 import numpy as np
 import pytest
+from absl import flags
 
+from experiments import benchmark_restoration
 from experiments.support import (
     restoration_methods,
     restoration_published,
@@ -117,3 +119,41 @@ def test_pixels_of_the_tests_are_missing_and_struck_as_in_the_reference_runs(
     assert struck[0, :, 0].tolist() == [0.75] * 7 + [1.0, 1.0] + [0.75] * 3
     assert zlib.crc32(holed.mask.astype(np.uint8)) == 2481989838
     assert zlib.crc32((2 * struck).astype(np.uint8)) == 2681576811
+
+
+def test_every_new_shape_is_run_once_before_the_clock_starts(monkeypatch):
+    shapes = [(4, 6, 1), (4, 6, 1), (6, 4, 1), (4, 6, 1)]
+    cases = [
+        restoration_tests.Case(*2 * [np.full(shape, 0.5, np.float32)], 0.1, None, None)
+        for shape in shapes
+    ]
+    ran, clock = [], iter(range(100))
+    monkeypatch.setattr(restoration_tests, "cases", lambda test, limit: cases)
+    monkeypatch.setattr(benchmark_restoration.time, "perf_counter", lambda: next(clock))
+
+    def run(case, network):
+        ran.append(case.clean.shape)
+        next(clock)
+        return case.clean + 0.1
+
+    method = restoration_methods.Method(("noise",), run)
+    flags.FLAGS.mark_as_parsed()
+    cell = benchmark_restoration._measure(
+        restoration_tests.TESTS["set12-noise-25"], method, None
+    )
+    first, second = (4, 6, 1), (6, 4, 1)
+    assert ran == [first, first, first, second, second, first]
+    # Two ticks a picture: its start and its own.
+    assert cell["seconds_per_megapixel"] == pytest.approx(1e6 * 2 * 4 / (4 * 24))
+    assert cell["pictures"] == 4
+
+
+def test_the_figure_says_what_is_missing_before_it_makes_a_folder(
+    command, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(restoration_methods.importlib.util, "find_spec", lambda n: None)
+    done = command("restoration_figure", f"--out_dir={tmp_path}/run")
+    assert done.returncode == 2
+    (error,) = done.stderr.splitlines()
+    assert "the figure shows scikit-image tv, and skimage is not installed" in error
+    assert not any(tmp_path.iterdir())

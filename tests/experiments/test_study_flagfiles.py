@@ -10,11 +10,12 @@ from PIL import Image
 
 from experiments.support import (
     restoration_data,
+    restoration_methods,
     restoration_study,
     restoration_tests,
 )
 from gan_transfer import callbacks
-from restoration import pretrained
+from restoration import metrics, networks, pretrained
 
 ROOT = pathlib.Path(__file__).parents[2]
 FLAGFILES = sorted((ROOT / "experiments" / "flags").glob("*/*.flags"))
@@ -203,10 +204,58 @@ def test_names_that_do_not_exist_are_refused_with_those_that_do(refused):
     refused("restoration_transfer_study --counts=0,5", "--counts=0,5", "1 to 100")
     model = "restorer_color"
     refused(f"restoration_transfer_study --model={model}", f"{model} is for colour")
+    model = "unrolled_sparse_gray --methods=scratch,gains"
+    refused(f"restoration_transfer_study --model={model}", "matches no layer")
     refused("benchmark_restoration --methods=", "no name given", "k-svd")
     refused("benchmark_restoration --tests=bsd68", "no bsd68; there are", "noise-25")
     refused("perception_study --test=x", "--test=x: there are set12-noise-15")
     refused("perception_study", "--model: name the run directory")
+
+
+def test_scratch_is_the_same_network_with_random_weights(tmp_path):
+    own = networks.restorer(1, widths=(6, 10), blocks=1)
+    own.set_weights([w + 1 for w in own.get_weights()])
+    source = tmp_path / "own.restorer.npz"
+    pretrained.save(own, source, {})
+    (scratch, _), (again, _), (other, _), (copied, _) = (
+        restoration_study.start(method, str(source), seed)
+        for method, seed in (("scratch", 1), ("scratch", 1), ("scratch", 2), ("all", 1))
+    )
+    for kept, *drawn in zip(
+        *(each.network.get_weights() for each in (copied, scratch, again, other)),
+        own.get_weights(),
+        strict=True,
+    ):
+        first, second, third, source_weights = drawn
+        np.testing.assert_array_equal(kept, source_weights)
+        np.testing.assert_array_equal(first, second)
+        assert first.shape == kept.shape
+        # The last layer of every block starts at 0.
+        assert (first != third).any() == first.any() and (first != kept).any()
+
+
+@pytest.mark.parametrize("name", ["set12_small-impulses-30", "set12_small-blur-2.55"])
+def test_the_perception_study_restores_as_the_benchmark_does(
+    command, data_dir, tmp_path, name
+):
+    restoration_tests.pictures.cache_clear()
+    model = "restorer_gray"
+    done = command(
+        *("perception_study", f"--test={name}", f"--model={model}", "--limit=1"),
+        f"--adversarial_model={model}",
+        *(f"--data_dir={data_dir}", f"--out_dir={tmp_path}"),
+    )
+    assert done.returncode == 0, done.stderr
+    restorer, network = restoration_methods.METHODS["restorer"], pretrained.load(model)
+    found = [
+        metrics.psnr_grey(
+            metrics.quantise(case.clean), metrics.quantise(restorer.run(case, network))
+        )
+        for case in restoration_tests.cases(restoration_tests.TESTS[name], 1)
+    ]
+    scores = summary(tmp_path)["scores"]
+    assert scores["without"]["psnr_grey"] == pytest.approx(np.mean(found), abs=1e-3)
+    assert scores["damaged"]["psnr_grey"] < np.mean(found) - 3
 
 
 def test_verdict_names_the_best_and_its_gain():
