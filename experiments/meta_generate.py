@@ -88,8 +88,6 @@ def main(argv):
             raise absl_flags.Error(
                 f"--methods={name}: should be among {', '.join(known)}"
             )
-    if set(methods) & set(meta_stored.METHODS):
-        meta_stored.donors(methods)
     useless, use = (flags.START_FROM, _WIDTH), "is for --model=gan"
     if model == "gan":
         useless, use = _OF_VAES, "is for the VAEs"
@@ -166,18 +164,17 @@ def _with_database(study, methods: list[str], directory) -> dict:
     }
     learned = [name for name in methods if name in meta_stored.METHODS]
     if learned:
-        donors = meta_stored.donors(found)
         seed = study.split.seed
         folder = directory.path("database" if seed == 0 else f"database_seed{seed}")
         missing = [name for name in learned if not study.is_done(name)]
         if missing:
             print(f"seed {seed}: meta-database", flush=True)
-            meta_stored.fill(folder, study, donors, _STORED.value)
+            meta_stored.fill(folder, study, _STORED.value)
         for name in missing:
             if name == "nearest":
-                study.store(name, meta_stored.nearest(folder, study, donors[0]))
+                study.store(name, meta_stored.nearest(folder, study))
             else:
-                study.store(name, meta_stored.predicted(folder, study, found))
+                study.store(name, meta_stored.predicted(folder, study))
         found |= {name: study.result(name) for name in learned}
     return found
 

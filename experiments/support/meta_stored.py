@@ -5,9 +5,8 @@ import pathlib
 
 import numpy as np
 
-from gan_transfer import errors
-
 METHODS = ("nearest", "predictor")
+# What the database stores; trained where it is not among --methods.
 DONORS = ("pretrain", "maml", "reptile")
 METRIC = "minus_bound_nats"
 _EXAMPLES = 10
@@ -28,7 +27,7 @@ def _extractor():
     return extractors.classifier_features()
 
 
-def fill(folder: pathlib.Path, study, donors: list[str], count: int) -> None:
+def fill(folder: pathlib.Path, study, count: int) -> None:
     """Store training characters, how each donor did on them, and its weights.
 
     Tasks that are there already with all donors are left. The stored weights are those
@@ -37,7 +36,6 @@ def fill(folder: pathlib.Path, study, donors: list[str], count: int) -> None:
     Args:
         folder: of the database.
         study: `meta_vae.Study`.
-        donors: methods whose meta-labels are stored.
         count: characters to store, a seeded choice.
     """
     from gan_transfer import blobs, meta_database
@@ -51,17 +49,17 @@ def fill(folder: pathlib.Path, study, donors: list[str], count: int) -> None:
             for task in database.tasks()
         }
         for task in chosen:
-            if not there.get(task.name, set()).issuperset(donors):
+            if not there.get(task.name, set()).issuperset(DONORS):
                 digest = blobs.digest(task.pixels)
-                row = _row(task, study, donors, split.path.name, digest)
+                row = _row(task, study, split.path.name, digest)
                 database.add(row, replace=True)
 
 
-def _row(task, study, donors: list[str], data: str, digest: str):
+def _row(task, study, data: str, digest: str):
     from gan_transfer import meta_records
 
     models, labels = [], []
-    for method in donors:
+    for method in DONORS:
         start, rates = study.start(method), study.chosen_rates(method)
         found = study.test(method, [task], lambda *_, start=start: start, rates)
         labels += _labels(study.settings, method, found["bound"][0])
@@ -104,12 +102,15 @@ def _labels(settings, method: str, bounds) -> list:
     ]
 
 
-def nearest(folder: pathlib.Path, study, donor: str) -> dict:
+def nearest(folder: pathlib.Path, study) -> dict:
     """Start every test character from the weights of the stored one most like it.
 
-    Likeness is by the features of the given drawings; rates are those of the donor.
+    Likeness is by the features of the given drawings; weights and rates are those of
+    the first of `DONORS`.
     """
     from gan_transfer import meta_database
+
+    donor = DONORS[0]
 
     def start_of(task, shots):
         shown, _ = study.split.divided(task, shots)
@@ -123,13 +124,12 @@ def nearest(folder: pathlib.Path, study, donor: str) -> dict:
     return found | {"rates": np.array(rates)}
 
 
-def predicted(folder: pathlib.Path, study, results: dict) -> dict:
+def predicted(folder: pathlib.Path, study) -> dict:
     """Let the predictor choose method and steps for every test character.
 
     Args:
         folder: of the database.
         study: `meta_vae.Study`.
-        results: method -> its test, of the methods in the database.
 
     Returns:
         As of `Study.empty`, at 0 steps whatever was chosen, and `chosen`, int `[T,
@@ -152,26 +152,9 @@ def predicted(folder: pathlib.Path, study, results: dict) -> dict:
                 examples=count,
                 maximise=False,
             ).candidate
-            if choice.algorithm not in results:
-                results = results | {choice.algorithm: study.result(choice.algorithm)}
-            method = results[choice.algorithm]
+            method = study.result(choice.algorithm)
             place = shots.index(choice.examples), steps.index(choice.steps)
             for name in ("bound", "weighted", "samples"):
                 found[name][number, row, 0] = method[name][number, *place]
             chosen[number, row] = DONORS.index(choice.algorithm), *place
     return found | {"chosen": chosen}
-
-
-def donors(results) -> list[str]:
-    """The methods among those given that the database stores.
-
-    Raises:
-        InputError: none of them.
-    """
-    found = [name for name in DONORS if name in results]
-    if not found:
-        raise errors.InputError(
-            f"--methods: {' and '.join(METHODS)} learn from the meta-database, which "
-            f"needs one of {', '.join(DONORS)}; add one"
-        )
-    return found

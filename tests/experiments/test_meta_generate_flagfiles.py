@@ -236,6 +236,13 @@ def test_database_holds_training_characters_with_models_and_labels(
     )
 
 
+def test_what_learns_from_the_database_is_the_same_alone(
+    command, characters, finished, tmp_path
+):
+    start(command, characters, tmp_path, FLAGFILE, "--methods=nearest,predictor")
+    assert all(row in rows_of(finished) for row in rows_of(tmp_path))
+
+
 def test_split_shares_no_alphabet_and_turns_training_characters(characters):
     split = split_of(characters)
     groups = [
@@ -299,7 +306,6 @@ def test_every_script_has_flagfiles():
         ("--adaptation=x", ["--adaptation=x", "rising numbers"], 2),
         ("--test_characters=500", ["cannot hold out 500"], 2),
         ("--characters=no.npz", ["'no.npz' not found"], 2),
-        ("--methods=scratch,nearest", ["needs one of pretrain, maml, reptile"], 2),
     ],
 )
 def test_what_cannot_work_is_refused(
