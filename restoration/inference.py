@@ -41,37 +41,13 @@ class Damage:
         return self.mask is not None and self.sigma == 0
 
 
-def inspect(
-    image: np.ndarray, mask: np.ndarray | None = None, sigma: float | None = None
-) -> Damage:
-    """Find out what is not told of a picture's damage (document A 3.3).
-
-    With neither mask nor noise level, salt and pepper is looked for and, above 0.2 %,
-    counts as missing; the noise of the other pixels is estimated, and beside impulses
-    taken for none below 5/255. With a mask and no noise level the known pixels are
-    taken for clean. What is told is believed: noise beside a mask, or impulses beside a
-    noise level, must be given too (`noise.estimate_sigma`, `noise.find_impulses`).
-
-    `restore` does all that by itself; given `damage.mask, damage.sigma` it returns the
-    same.
-
-    Args:
-        image: as for `restore`, and so are `mask` and `sigma`.
-        mask: 1 = missing.
-        sigma: on the image's scale.
-
-    Raises:
-        errors.InputError: as for `restore`.
-    """
-    return _inspect(*_checked(image, mask, sigma))
-
-
 def diagnose(image: np.ndarray, mask: np.ndarray | None = None) -> Damage:
     """Find out noise and impulses, also beside a mask (document A 3.3).
 
     Nothing is taken for granted of the known pixels: salt and pepper among them counts
     as missing above 0.2 %, and their noise is estimated, taken for none below 5/255
-    beside missing pixels (such estimates are too high). Without a mask it is `inspect`.
+    beside missing pixels (such estimates are too high). `restore` given the damage's
+    mask and sigma undoes it.
 
     Args:
         image: as for `restore`, and so is `mask`.
@@ -81,7 +57,7 @@ def diagnose(image: np.ndarray, mask: np.ndarray | None = None) -> Damage:
         errors.InputError: as for `restore`.
     """
     values, missing, _ = _checked(image, mask, None)
-    return _found(values, missing)
+    return _diagnosed(values, missing)
 
 
 def restore(
@@ -101,7 +77,8 @@ def restore(
     picture.
 
     With a mask, and sigma None or 0, known pixels come back bit for bit; with sigma > 0
-    they are denoised. With neither mask nor sigma, `inspect` finds out the damage; a
+    they are denoised. What is told is believed: noise beside a mask, or impulses beside
+    a noise level, must be given too. With neither, `diagnose` finds out the damage; a
     network that was trained to find it itself is told nothing, so give sigma = 0.
 
     Args:
@@ -129,7 +106,9 @@ def restore(
     values, missing, sigma = _checked(image, mask, sigma)
     _check_network(network, values.shape[2])
     overlap = tiles.overlap(network, values.shape, tile)
-    damage = _inspect(values, missing, sigma)
+    damage = Damage(sigma or 0.0, missing, 0.0)
+    if missing is None and sigma is None:
+        damage = _diagnosed(values, missing)
     turns = [(quarters, flip) for quarters in range(4) for flip in (False, True)]
 
     def once(*turn):
@@ -161,15 +140,7 @@ def _turned_back(values: np.ndarray, quarters: int, flip: bool) -> np.ndarray:
     return np.rot90(values[:, ::-1] if flip else values, -quarters)
 
 
-def _inspect(
-    values: np.ndarray, missing: np.ndarray | None, sigma: float | None
-) -> Damage:
-    if missing is not None or sigma is not None:
-        return Damage(sigma or 0.0, missing, 0.0)
-    return _found(values, None)
-
-
-def _found(values: np.ndarray, missing: np.ndarray | None) -> Damage:
+def _diagnosed(values: np.ndarray, missing: np.ndarray | None) -> Damage:
     struck = noise.find_impulses(values, missing)
     impulses = float(struck.mean())
     if impulses > _IMPULSES:
