@@ -2,8 +2,8 @@ r"""Train a restorer on photographs or on drawn pictures (documents A 4.2, D 3.2
 
 --model is restorer (the default), unrolled_sparse or document_a; --loss is
 root_mean_square (the default), charbonnier, l1, l2 or huber. The last --late_share of
-the updates see larger patches, as many pixels in all. Pairs (--noisy_images) are read
-as they are: floats on a scale from 0 to 1, which noise may leave. Run it again to
+the updates see a quarter as many patches of twice the side. Pairs (--noisy_images) are
+read as they are: floats on a scale from 0 to 1, which noise may leave. Run it again to
 continue where it was stopped.
 
 Examples:
@@ -55,16 +55,18 @@ def main(argv):
     with generation.strategy_scope():
         network = restoration.build(model, channels)
         restorer = restoration.procedure(network, channels)
+    counts = [flags.BATCH_SIZE.value, max(1, round(flags.BATCH_SIZE.value / 4))]
     phases = [
-        schedule.Phase(name, share / steps, lambda: None)
-        for name, share in (("patches", first), ("larger patches", steps - first))
+        schedule.Phase(name, share / steps, lambda: None, images_per_step=count)
+        for name, share, count in zip(
+            ("patches", "larger patches"), (first, steps - first), counts, strict=True
+        )
         if share
     ]
 
     def batches(start):
-        if start < first:
-            return data.batches(flags.BATCH_SIZE.value, data.sides[0], start)
-        return data.batches(max(1, flags.BATCH_SIZE.value // 4), data.sides[1], start)
+        late = start >= first
+        return data.batches(counts[late], data.sides[late], start)
 
     restoration_session.train(
         argv[0],

@@ -69,10 +69,11 @@ class History(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         """Write the epoch's row."""
         step = int(self.model.updates.numpy())
+        last = self.rows[-1] if self.rows else {"step": 0, "images": 0}
         self.rows.append(
             {
                 "step": step,
-                "images": step * self.images_per_step,
+                "images": last["images"] + (step - last["step"]) * self.images_per_step,
                 "cpu_seconds": round(self.spent + time.process_time() - self.start, 2),
                 **{name: float(value) for name, value in logs.items()},
             }

@@ -25,6 +25,7 @@ class Phase:
         rates: learning-rate rules per network, layer pattern -> multiplier.
         anchors: L2 to the source per network.
         generator_terms: added to a GAN's generator loss, see `adversarial.GAN.compile`.
+        images_per_step: real images one update looks at; None: the run's number.
         augmented: False leaves out the augmentation of the settings.
         candidate: False keeps the phase's states from becoming the best so far.
     """
@@ -37,6 +38,7 @@ class Phase:
         default_factory=dict
     )
     generator_terms: tuple[Callable, ...] = ()
+    images_per_step: int | None = None
     augmented: bool = True
     candidate: bool = True
 
@@ -99,7 +101,10 @@ def train(
                 rows = callbacks.restore(model, directory)
             done = int(model.updates.numpy())
             watchers = callbacks.watchers(
-                directory, rows, images_per_step, monitor if phase.candidate else None
+                directory,
+                rows,
+                phase.images_per_step or images_per_step,
+                monitor if phase.candidate else None,
             )
             if monitor is not None and not phase.candidate:
                 watchers = [_set_aside(monitor), *watchers]

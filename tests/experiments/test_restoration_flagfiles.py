@@ -162,7 +162,7 @@ def test_updates_are_made_in_both_phases(command, data_dir, tmp_path):
     assert done.returncode == 0, done.stderr
     check_trained(tmp_path, 1)
     rows = callbacks.read_history(tmp_path)
-    assert [row["step"] for row in rows] == [1, 2]
+    assert [(row["step"], row["images"]) for row in rows] == [(1, 4), (2, 5)]
     best = min(rows, key=lambda row: row["val_rmse"])
     assert summary(tmp_path)["best_update"] == best["step"]
     assert summary(tmp_path)["training_pictures"] == 3
