@@ -9,12 +9,9 @@ Example:
     python -m experiments.meta_database --database=DIR --action=show --task=NAME
 """
 
-import pathlib
-
 from absl import flags as absl_flags
 
-from experiments.support import console, flags, picture_jobs
-from gan_transfer import errors
+from experiments.support import console, flags, picture_jobs, run
 
 _DATABASE = absl_flags.DEFINE_string(
     "database", None, "folder of the meta-database, as a meta-training wrote it"
@@ -38,7 +35,9 @@ def main(argv):
             )
     if _DATABASE.value is None:
         raise absl_flags.Error("--database must name the folder of a meta-database")
-    output = _checked_output()
+    output = run.output_file(
+        picture_jobs.OUTPUT.value, (".jsonl", ".csv"), flags.OVERWRITE.value
+    )
     from gan_transfer import meta_database
 
     collects = _ACTION.value == "collect"
@@ -58,19 +57,6 @@ def main(argv):
         else:
             _check(database)
     return 0
-
-
-def _checked_output() -> pathlib.Path | None:
-    if picture_jobs.OUTPUT.value is None:
-        return None
-    path = pathlib.Path(picture_jobs.OUTPUT.value)
-    if path.exists() and not flags.OVERWRITE.value:
-        raise errors.InputError(
-            f"{path}: exists already; add --overwrite, or give another --output"
-        )
-    if not path.parent.is_dir():
-        raise errors.InputError(f"{path.parent}: no such folder; create it first")
-    return path
 
 
 def _list(database) -> None:

@@ -5,8 +5,9 @@ and kinds of damage never seen: examples x steps of adaptation, against training
 scratch, plain pretraining and fine-tuning at equal compute, a linear filter in closed
 form, the nearest stored tasks and the predictor of the meta-database. --model is
 meta_cnn (the default), meta_nn, meta_iterative (CIR), meta_sparse (SR), or
-restorer_gray: the shipped restorer, meta-trained further. Run it again to continue
-where it was stopped.
+restorer_gray: the shipped restorer, meta-trained further; that one has seen most of
+these strengths and kinds when it was shipped. Run it again to continue where it was
+stopped.
 
 Example:
     python -m experiments.meta_restore --steps=100 --evaluations=2 --seeds=1
@@ -24,6 +25,7 @@ from experiments.support import (
     restoration,
     restoration_data,
 )
+from gan_transfer import errors
 
 _TEST_PHOTOGRAPHS = absl_flags.DEFINE_multi_string(
     "test_photographs",
@@ -82,7 +84,7 @@ def main(argv):
     with console.quiet_tensorflow():
         import keras  # noqa: F401
     names = restoration_data.PHOTOGRAPHS.value, _TEST_PHOTOGRAPHS.value
-    tasks = _tasks(model, *map(_pictures, names, range(len(names))))
+    tasks = _tasks(model, *_pictures(names))
     directory = restoration.open_run(argv[0])
     settings = meta_restoration_study.Settings(
         model,
@@ -111,13 +113,26 @@ def main(argv):
         print(directory.path("table.md").read_text(), flush=True)
 
 
-def _pictures(names: list[str], number: int) -> list:
-    """Grey pictures: number 0 to train on, 1 to test on."""
-    from restoration import patches, synthetic
+def _pictures(names: tuple[list[str], ...]) -> list[list]:
+    """Grey pictures to train on and to test on.
 
-    if names == [restoration_data.SYNTHETIC]:
-        return list(synthetic.dead_leaves(_DRAWN, _SIDE, 1, seed=number))
-    return patches.read_folders([restoration_data.find(name) for name in names], 1)
+    Raises:
+        errors.InputError: a folder is among both.
+    """
+    folders = [
+        {restoration_data.find(name).resolve() for name in part}
+        for part in names
+        if part != [restoration_data.SYNTHETIC]
+    ]
+    if len(folders) == 2 and (both := folders[0] & folders[1]):
+        raise errors.InputError(
+            f"{min(both)} is among --photographs and --test_photographs; the tasks of "
+            "the test must be of pictures never seen"
+        )
+    return [
+        restoration_data.photographs(part, 1, count=_DRAWN, side=_SIDE, seed=seed)
+        for seed, part in enumerate(names)
+    ]
 
 
 def _tasks(model: str, train: list, test: list) -> dict:

@@ -17,7 +17,7 @@ import sys
 import numpy as np
 from absl import flags as absl_flags
 
-from experiments.support import console, flags, picture_jobs
+from experiments.support import console, flags, picture_jobs, run
 from gan_transfer import errors, picture_files, pictures
 from restoration import metrics
 
@@ -35,7 +35,9 @@ def main(argv):
     restored, truth = (
         pathlib.Path(each.value) for each in (picture_jobs.INPUT, _TRUTH)
     )
-    output = _output()
+    output = run.output_file(
+        picture_jobs.OUTPUT.value, (".csv",), flags.OVERWRITE.value
+    )
     if restored.is_dir() != truth.is_dir():
         raise errors.InputError(
             f"{restored} and {truth}: one is a folder; compare two files or two folders"
@@ -60,22 +62,6 @@ def main(argv):
             file=sys.stderr,
         )
     return 1 if failed else 0
-
-
-def _output() -> pathlib.Path | None:
-    """Where the table goes, checked before the work."""
-    if not picture_jobs.OUTPUT.value:
-        return None
-    path = pathlib.Path(picture_jobs.OUTPUT.value)
-    if path.suffix.lower() != ".csv":
-        raise errors.InputError(f"{path}: the table is written as .csv; name it so")
-    if not path.parent.is_dir():
-        raise errors.InputError(f"{path.parent}: no such folder; create it first")
-    if path.exists() and not flags.OVERWRITE.value:
-        raise errors.InputError(
-            f"{path}: exists already; add --overwrite, or give another --output"
-        )
-    return path
 
 
 def _original(path, originals, folder) -> pathlib.Path:

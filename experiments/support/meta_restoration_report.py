@@ -84,7 +84,7 @@ def _verdict(values: meta_study.Values, part: str) -> list[str]:
         return part, method, examples, steps
 
     def gain(first, second):
-        return meta_study.difference(values, first, second, "dB")
+        return meta_study.difference(values, first, second, "dB", shared=True)
 
     lines = [f"{most} examples, {few} steps unless said; mean +- standard error"]
     for method in ("maml", "reptile"):
@@ -92,7 +92,7 @@ def _verdict(values: meta_study.Values, part: str) -> list[str]:
             ("pretraining", row("pretraining"), 0.5),
             (f"{slow} steps from scratch", row("scratch", steps=slow), 3.0),
         ):
-            mean, _ = meta_study.paired(values[row(method)], values[other])
+            mean, _ = meta_study.paired(values[row(method)], values[other], shared=True)
             lines.append(
                 f"{method} against {name}: {gain(row(method), other)}; {wanted} dB "
                 f"{'is' if mean >= wanted else 'is not'} reached"

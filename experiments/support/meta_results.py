@@ -149,21 +149,10 @@ def _gains(values, part: str, methods: list[str], digits: int) -> list[str]:
             if mine is None:
                 texts.append("-")
                 continue
-            mean, error = difference(mine, base)
+            mean, error = meta_study.paired(mine, base, shared=False)
             texts.append(f"{mean:+.{digits}f} +- {error:.{digits}f}")
         lines.append(f"| {examples} | {steps} | " + " | ".join(texts) + " |")
     return [*lines, ""]
-
-
-def difference(first, second) -> tuple[float, float]:
-    """Mean of `first` - `second` `[seeds, T]` and its standard error.
-
-    The characters of all seeds are one sample, though seeds that hold out the same
-    alphabet share some; of kernel distances the seeds are the sample.
-    """
-    each = (first - second).ravel()
-    error = each.std(ddof=1) / len(each) ** 0.5 if len(each) > 1 else float("nan")
-    return float(each.mean()), float(error)
 
 
 def seconds(results: dict) -> dict[str, float]:
@@ -193,7 +182,7 @@ def _verdicts(values, methods: list[str], settings) -> list[str]:
                 mine, taken = values.get((part, method, examples, 0)), "no steps"
             if base is None or mine is None or method in (BASELINE, "scratch"):
                 continue
-            mean, error = difference(mine, base)
+            mean, error = meta_study.paired(mine, base, shared=False)
             held = "lower than" if mean < 0 else "higher than"
             if math.isnan(error):
                 held += " (one number each)"

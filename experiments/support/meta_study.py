@@ -82,19 +82,38 @@ def collect(cells: Sequence[Mapping]) -> Values:
     }
 
 
-def paired(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
-    """Mean of `first` - `second` `[seeds, tasks]` and its standard error over tasks.
+def paired(
+    first: np.ndarray, second: np.ndarray, *, shared: bool
+) -> tuple[float, float]:
+    """Mean of `first` - `second` `[seeds, tasks]` and its standard error.
 
-    Seeds are averaged first: the tasks are the sample.
+    Args:
+        first: one measure of every seed and task.
+        second: the same, of another method.
+        shared: whether the seeds have the same tasks: these are the sample then, each
+            with its mean over the seeds. Otherwise every task of every seed is one.
+
+    Returns:
+        Mean, and error over the sample, NaN where that is a single one.
     """
-    difference = np.mean(first, axis=0) - np.mean(second, axis=0)
-    error = np.std(difference, ddof=1) / len(difference) ** 0.5
-    return float(np.mean(difference)), float(error) if len(difference) > 1 else 0.0
+    each = np.subtract(first, second)
+    sample = each.mean(axis=0) if shared else each.ravel()
+    count = len(sample)
+    error = sample.std(ddof=1) / count**0.5 if count > 1 else np.nan
+    return float(sample.mean()), float(error)
 
 
-def difference(values: Values, first: Key, second: Key, unit: str, digits: int = 2):
+def difference(
+    values: Values,
+    first: Key,
+    second: Key,
+    unit: str,
+    *,
+    shared: bool,
+    digits: int = 2,
+) -> str:
     """`paired` of two rows as text: `+0.52 +- 0.03 dB`."""
-    mean, error = paired(values[first], values[second])
+    mean, error = paired(values[first], values[second], shared=shared)
     return f"{mean:+.{digits}f} +- {error:.{digits}f} {unit}"
 
 

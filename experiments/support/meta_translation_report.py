@@ -26,7 +26,8 @@ def write(directory, cells: list[dict], settings, about: str) -> list[str]:
             (meta_translation.PART, "reptile", shots, last),
             (meta_translation.PART, "pretrain", shots, last),
             "(below 0: better)",
-            4,
+            shared=False,
+            digits=4,
         )
         verdicts.append(
             f"- {shots} example(s), {last} steps: reptile - pretrain {gain}"

@@ -140,7 +140,14 @@ def training_data(channels: int, sides: list[int]) -> TrainingData:
         parts = np.split(np.stack(shown), 2, axis=-1)
         judge = validation.PairValidation(*parts)
         return TrainingData(noisy.name, pictures, None, held, judge, sides)
-    pictures, name = _photographs(channels)
+    name = "+".join(pathlib.Path(each).name for each in PHOTOGRAPHS.value)
+    pictures = photographs(
+        PHOTOGRAPHS.value,
+        channels,
+        count=_SYNTHETIC_COUNT,
+        side=_SYNTHETIC_SIZE,
+        seed=flags.SEED.value,
+    )
     patches.batches(pictures, 1, max(sides))
     pictures, held, shown = _hold_out(pictures)
     damage, unseen = _damages(sides)
@@ -215,23 +222,35 @@ def _fitting(sides: list[int], shape: tuple[int, ...]) -> list[int]:
     return fitting
 
 
-def _photographs(channels: int) -> tuple[list, str]:
-    """Pictures to train on, and their name in summaries and titles."""
+def photographs(
+    names: list[str], channels: int, *, count: int, side: int, seed: int
+) -> list:
+    """The pictures of some folders, or drawn ones where the name is `SYNTHETIC`.
+
+    Args:
+        names: folders, looked for by `find`.
+        channels: 1 or 3.
+        count: pictures to draw.
+        side: their height and width.
+        seed: fixes them.
+
+    Returns:
+        uint8 `[H, W, channels]` each.
+
+    Raises:
+        errors.InputError: a folder that is not there or holds no pictures, or both
+            folders and drawn pictures.
+    """
     from restoration import patches, synthetic
 
-    names = PHOTOGRAPHS.value
     if names == [SYNTHETIC]:
-        drawn = synthetic.dead_leaves(
-            _SYNTHETIC_COUNT, _SYNTHETIC_SIZE, channels, flags.SEED.value
-        )
-        return list(drawn), SYNTHETIC
+        return list(synthetic.dead_leaves(count, side, channels, seed))
     if SYNTHETIC in names:
         raise errors.InputError(
-            "--photographs: synthetic cannot be mixed with folders; leave one out"
+            f"photographs of {', '.join(names)}: synthetic cannot be mixed with "
+            "folders; leave one out"
         )
-    folders = [find(name) for name in names]
-    shown = "+".join(pathlib.Path(name).name for name in names)
-    return patches.read_folders(folders, channels), shown
+    return patches.read_folders([find(name) for name in names], channels)
 
 
 def find(name: str) -> pathlib.Path:

@@ -56,6 +56,31 @@ def make_folder(path: str | os.PathLike[str]) -> pathlib.Path:
     return folder
 
 
+def output_file(
+    name: str | None, suffixes: tuple[str, ...], overwrite: bool
+) -> pathlib.Path | None:
+    """Where a table goes, checked before the work; None where it was not asked for.
+
+    Raises:
+        errors.InputError: another suffix, no such folder, or a file that is there and
+            may not be overwritten.
+    """
+    if name is None:
+        return None
+    path = pathlib.Path(name)
+    if path.suffix.lower() not in suffixes:
+        raise errors.InputError(
+            f"{path}: is written as {' or '.join(suffixes)}; name it so"
+        )
+    if not path.parent.is_dir():
+        raise errors.InputError(f"{path.parent}: no such folder; create it first")
+    if path.exists() and not overwrite:
+        raise errors.InputError(
+            f"{path}: exists already; add --overwrite, or give another --output"
+        )
+    return path
+
+
 class RunDirectory:
     """One run's folder; `open` makes it.
 

@@ -232,9 +232,25 @@ def test_equal_budgets_in_gradients_of_ten_images():
     assert maml.gradients(True) == 3 * meta_restoration.INNER_STEPS + 1
 
 
-def test_paired_difference_averages_seeds_first():
+def test_pictures_of_the_training_are_not_tested_on(refused, tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    flags = "--photographs={0}/a --photographs={0}/b --test_photographs={0}/c/../b"
+    (tmp_path / "c").mkdir()
+    part = f"{tmp_path}/b is among --photographs and --test_photographs"
+    refused("meta_restore " + flags.format(tmp_path), part)
+    mixed = f"--test_photographs={tmp_path}/a --test_photographs=synthetic"
+    refused(f"meta_restore {mixed}", "'synthetic' not found")
+
+
+def test_paired_difference_averages_the_seeds_of_the_same_tasks():
     first = np.array([[1.0, 2, 6], [3, 4, 8]])
     second = np.array([[1.0, 1, 1], [1, 1, 1]])
-    mean, error = meta_study.paired(first, second)
+    mean, error = meta_study.paired(first, second, shared=True)
     assert mean == pytest.approx(3.0)
     assert error == pytest.approx(np.std([1, 2, 6], ddof=1) / 3**0.5)
+    mean, error = meta_study.paired(first, second, shared=False)
+    assert mean == pytest.approx(3.0)
+    assert error == pytest.approx(np.std([0, 1, 5, 2, 3, 7], ddof=1) / 6**0.5)
+    mean, error = meta_study.paired(first[:, :1], second[:, :1], shared=True)
+    assert mean == 1 and np.isnan(error)

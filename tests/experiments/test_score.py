@@ -108,7 +108,7 @@ def refused(command, folders, contents, tmp_path):
         ),
         (
             "--input={t} --truth={r} --output={o}/a.txt",
-            ["the table is written as .csv"],
+            ["is written as .csv; name it so"],
         ),
         (
             "--input={t} --truth={r} --output={o}/no/a.csv",
