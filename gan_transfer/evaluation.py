@@ -10,6 +10,8 @@ from gan_transfer import features, metrics
 
 # The k of precision, recall, density and coverage.
 NEIGHBOURS = 5
+# A Frechet distance that judges has so many samples, and so many per feature.
+_JUDGING, _PER_FEATURE = 1000, 4
 # Extractor -> names of its Frechet and of its kernel distance.
 _DISTANCES = {
     "classifier": ("fcd", "kcd"),
@@ -76,6 +78,41 @@ def report(
     return table | {"count_real": len(real), "count_generated": len(generated)}
 
 
+def judging_distance(count: int, width: int) -> str:
+    """Which distance chooses among generators: frechet or kernel (document E 6).
+
+    The Frechet distance from 1,000 samples and more than 4 per feature on: with fewer
+    it is mostly bias, and with no more samples than features it does not exist. The
+    kernel distance is unbiased whatever the counts.
+
+    Args:
+        count: samples of the smaller set.
+        width: of the features.
+    """
+    enough = count >= _JUDGING and count > _PER_FEATURE * width
+    return "frechet" if enough else "kernel"
+
+
+def distance(kind: str, real: np.ndarray, generated: np.ndarray) -> float:
+    """Distance of two sets of features, by name (document E 6).
+
+    Args:
+        kind: `frechet` or `kernel`.
+        real: [M, D].
+        generated: [N, D].
+
+    Raises:
+        errors.InputError: counts that `metrics.frechet_distance` or
+            `metrics.kernel_distance` refuses.
+    """
+    if kind == "kernel":
+        return metrics.kernel_distance(real, generated)[0]
+    statistics = [
+        metrics.FeatureStatistics().update(rows) for rows in (real, generated)
+    ]
+    return metrics.frechet_distance(*statistics)
+
+
 def metric_name(kind: str, dataset: str, count: int) -> str:
     """Key of a reported number, such as `fcd_mnist_10k` (document E 6).
 
@@ -95,9 +132,6 @@ def _distances(
     frechet, kernel = _DISTANCES.get(name, (f"frechet_{name}", f"kernel_{name}"))
     scores = {}
     if min(len(real), len(generated)) > real.shape[1]:
-        statistics = [
-            metrics.FeatureStatistics().update(rows) for rows in (real, generated)
-        ]
-        scores[frechet] = metrics.frechet_distance(*statistics)
+        scores[frechet] = distance("frechet", real, generated)
     mean, spread = metrics.kernel_distance(real, generated, seed=seed)
     return scores | {kernel: mean, f"{kernel}_sd": spread}

@@ -169,19 +169,14 @@ class Session:
     def validation_distance(self) -> float:
         """Distance of samples to the validation part.
 
-        As many samples as validation images; the Frechet distance from 1,000 on, the
-        kernel distance below.
+        As many samples as validation images; `evaluation.judging_distance` says which.
         """
-        from gan_transfer import features, metrics
+        from gan_transfer import evaluation, features
 
         count = len(self.validation)
         fake = features.extract(self.judge, judging.pixels(self.model, count, seed=1))
-        if count < 1000:
-            return metrics.kernel_distance(self._real, fake)[0]
-        statistics = metrics.FeatureStatistics
-        return metrics.frechet_distance(
-            statistics().update(self._real), statistics().update(fake)
-        )
+        kind = evaluation.judging_distance(*self._real.shape)
+        return evaluation.distance(kind, self._real, fake)
 
     def load_best(self, rows: list[dict]) -> int:
         """Load the best state, if one was selected; returns its update."""

@@ -177,16 +177,13 @@ class _Distances:
         return keras.callbacks.LambdaCallback(on_epoch_end=self._measure)
 
     def _measure(self, epoch, logs):
-        from gan_transfer import features, metrics
+        from gan_transfer import evaluation, features
 
         generated = judging.pixels(self.gan, self.count, seed=1)
         for name, extractor in self.extractors.items():
             real, fake = self.real[name], features.extract(extractor, generated)
-            if len(real) >= _REFERENCE and len(fake) > 4 * fake.shape[1]:
-                pair = (metrics.FeatureStatistics().update(x) for x in (real, fake))
-                logs[f"frechet_{name}"] = metrics.frechet_distance(*pair)
-            else:
-                logs[f"kernel_{name}"] = metrics.kernel_distance(real, fake)[0]
+            kind = evaluation.judging_distance(min(len(real), len(fake)), real.shape[1])
+            logs[f"{kind}_{name}"] = evaluation.distance(kind, real, fake)
 
 
 def report(directory, results: list[dict], target: str, source: str) -> list[str]:

@@ -75,3 +75,33 @@ def test_report_does_not_swap_real_and_generated():
     table = evaluation.report({"classifier": _flat}, wide, tight, "toy")
     assert table["recall_classifier_toy_60"] < 0.1
     assert table["precision_classifier_toy_60"] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("count", "width", "expected"),
+    [
+        (5000, 64, "frechet"),
+        (1000, 64, "frechet"),
+        (999, 64, "kernel"),
+        (1000, 250, "kernel"),
+        (1001, 250, "frechet"),
+        (5000, 1280, "kernel"),
+        (5121, 1280, "frechet"),
+    ],
+)
+def test_the_distance_that_judges_follows_samples_and_features(count, width, expected):
+    assert evaluation.judging_distance(count, width) == expected
+
+
+def test_distances_by_name_are_those_of_the_metrics():
+    real, generated = _rows(_pixels(0, 30)), _rows(_pixels(1, 20))
+    statistics = [
+        metrics.FeatureStatistics().update(rows) for rows in (real, generated)
+    ]
+    expected = {
+        "frechet": metrics.frechet_distance(*statistics),
+        "kernel": metrics.kernel_distance(real, generated)[0],
+    }
+    assert expected == {
+        kind: evaluation.distance(kind, real, generated) for kind in expected
+    }
