@@ -56,6 +56,7 @@ def main(argv):
     )
     counts = study.check_counts(flags.given(flags.COUNTS, _DEFAULT_COUNTS), images)
     extractors = judging.extractors(images.train)
+    measures = study.choose_measures(counts, images, extractors)
     directory = run.RunDirectory.open(
         flags.OUT_DIR.value, flags.configuration(argv[0]), flags.OVERWRITE.value
     )
@@ -73,6 +74,7 @@ def main(argv):
                         folder,
                         images,
                         extractors,
+                        measures,
                         source=generation.SOURCE.value,
                         depth=generation.DEPTH.value,
                         steps=flags.STEPS.value or _DEFAULT_STEPS,

@@ -69,11 +69,28 @@ def check_counts(texts: list[str], images) -> list[int]:
     return counts
 
 
+def choose_measures(counts: list[int], images, extractors: dict) -> dict[str, str]:
+    """Name of every extractor -> kind of `evaluation.distance`, for all cells.
+
+    The smallest reference decides, so that all cells have the same columns.
+    """
+    from gan_transfer import evaluation, features
+
+    _, smallest = _split(images, Cell("", max(counts), 0))
+    return {
+        name: evaluation.judging_distance(
+            _samples(smallest), features.extract(each, smallest[:1]).shape[1]
+        )
+        for name, each in extractors.items()
+    }
+
+
 def train_cell(
     cell: Cell,
     folder: pathlib.Path,
     images,
     extractors: dict,
+    measures: dict[str, str],
     *,
     source: str,
     depth: int,
@@ -120,7 +137,7 @@ def train_cell(
         epochs=evaluations,
         epoch_steps=-(-steps // evaluations),
         images_per_step=flags.BATCH_SIZE.value,
-        extra=(_Distances(gan, reference, extractors).callback(),),
+        extra=(_Distances(gan, reference, extractors, measures).callback(),),
         verbose=generation.progress(),
     )
     figures.sample_grid(
@@ -160,18 +177,18 @@ def _batches(train, seed: int, start: int):
 class _Distances:
     """Distance of samples to the reference, by every extractor, at each evaluation."""
 
-    def __init__(self, gan, reference, extractors: dict):
+    def __init__(self, gan, reference, extractors: dict, measures: dict[str, str]):
         from gan_transfer import features
 
-        self.gan, self.extractors = gan, extractors
-        self.count = min(5000, max(_REFERENCE, len(reference)))
+        self.gan, self.extractors, self.measures = gan, extractors, measures
+        self.count = max(_REFERENCE, _samples(reference))
         self.real = {
             name: features.extract(each, reference[:10_000])
             for name, each in extractors.items()
         }
 
     def callback(self):
-        """The Keras callback that adds `distance_<extractor>` to the logs."""
+        """The Keras callback that adds `<kind>_<extractor>` to the logs."""
         import keras
 
         return keras.callbacks.LambdaCallback(on_epoch_end=self._measure)
@@ -181,9 +198,13 @@ class _Distances:
 
         generated = judging.pixels(self.gan, self.count, seed=1)
         for name, extractor in self.extractors.items():
-            real, fake = self.real[name], features.extract(extractor, generated)
-            kind = evaluation.judging_distance(min(len(real), len(fake)), real.shape[1])
-            logs[f"{kind}_{name}"] = evaluation.distance(kind, real, fake)
+            kind, fake = self.measures[name], features.extract(extractor, generated)
+            logs[f"{kind}_{name}"] = evaluation.distance(kind, self.real[name], fake)
+
+
+def _samples(reference) -> int:
+    """Samples, of a reference or like it, that a distance is taken of."""
+    return min(5000, len(reference))
 
 
 def report(directory, results: list[dict], target: str, source: str) -> list[str]:
