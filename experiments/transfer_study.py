@@ -1,17 +1,24 @@
 """Does transfer need less data? Methods x image counts x seeds (documents A 6.1, B 6).
 
 Every cell trains for the same number of updates in a folder of its own and can be
-stopped and continued; the table, the plot and the verdict are made from all cells.
+stopped and continued; the table, the plot and the verdict are made from all cells. A
+cell that diverges is reported as such, and the study goes on.
 
 Example:
     python -m experiments.transfer_study --source=mnist --dataset=fashion_mnist
 """
 
-import json
-
 from absl import flags as absl_flags
 
-from experiments.support import console, flags, generation, judging, run, study
+from experiments.support import (
+    console,
+    flags,
+    generation,
+    judging,
+    run,
+    study,
+    study_report,
+)
 
 flags.adopt(
     flags.COUNTS,
@@ -79,10 +86,10 @@ def main(argv):
                         depth=generation.DEPTH.value,
                         steps=flags.STEPS.value or _DEFAULT_STEPS,
                     )
-                results.append(json.loads((folder / study.DONE).read_text()))
+                results.append(study.read_cell(folder))
         # After every seed, so that a study of hours has something to show early.
         source = generation.SOURCE.value
-        verdict = study.report(directory, results, images.name, source)
+        verdict = study_report.write(directory, results, measures, images.name, source)
         directory.write_summary(
             {
                 "dataset": images.name,
@@ -100,9 +107,11 @@ def main(argv):
 
 
 def _last(result: dict) -> dict:
-    """A cell and its last row."""
-    cell = {name: result[name] for name in ("method", "count", "seed")}
-    return cell | result["rows"][-1]
+    """A cell, how it ended, and its last row, if it has one."""
+    cell = {name: value for name, value in result.items() if name != "rows"}
+    for row in result["rows"][-1:]:
+        cell |= row
+    return cell
 
 
 if __name__ == "__main__":

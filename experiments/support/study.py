@@ -1,6 +1,5 @@
-"""Cells, table, plot and verdict of the transfer study."""
+"""The cells of the transfer study: what is trained, and how it is measured."""
 
-import collections
 import dataclasses
 import json
 import pathlib
@@ -18,7 +17,7 @@ METHODS = {
     "FreezeD+augmentation": ("freeze_discriminator", "diffaugment"),
     "scale-and-shift+augmentation": ("scale_shift", "diffaugment"),
 }
-DONE = "cell.json"
+DONE, COMPLETED = "cell.json", "completed"
 # A test part of fewer images is no reference for distances.
 _REFERENCE = 1000
 
@@ -99,11 +98,17 @@ def train_cell(
     """Train one cell, or continue it; `cell.json` marks it as done.
 
     Distances are measured at equal numbers of images shown, on images the cell does not
-    train on; nothing is selected by them.
+    train on; nothing is selected by them. A cell that diverges is done as well.
     """
     import keras
 
-    from gan_transfer import adversarial, cross_domain, pretrained, schedule
+    from gan_transfer import (
+        adversarial,
+        callbacks,
+        cross_domain,
+        pretrained,
+        schedule,
+    )
     from gan_transfer.networks import presets
 
     train, reference = _split(images, cell)
@@ -128,18 +133,22 @@ def train_cell(
         phases = cross_domain.phases(gan, copies, recipe, depth, "adapt")
     folder.mkdir(parents=True, exist_ok=True)
     evaluations = flags.EVALUATIONS.value
-    rows = schedule.train(
-        gan,
-        phases,
-        lambda phase: settings.compile(gan, phase),
-        lambda start: _batches(train, cell.seed, start),
-        folder,
-        epochs=evaluations,
-        epoch_steps=-(-steps // evaluations),
-        images_per_step=flags.BATCH_SIZE.value,
-        extra=(_Distances(gan, reference, extractors, measures).callback(),),
-        verbose=generation.progress(),
-    )
+    try:
+        rows = schedule.train(
+            gan,
+            phases,
+            lambda phase: settings.compile(gan, phase),
+            lambda start: _batches(train, cell.seed, start),
+            folder,
+            epochs=evaluations,
+            epoch_steps=-(-steps // evaluations),
+            images_per_step=flags.BATCH_SIZE.value,
+            extra=(_Distances(gan, reference, extractors, measures).callback(),),
+            verbose=generation.progress(),
+        )
+    except errors.Diverged as error:
+        _close(cell, folder, error.outcome, callbacks.read_history(folder))
+        return
     figures.sample_grid(
         folder / "samples.png",
         judging.pixels(gan, 64),
@@ -147,8 +156,18 @@ def train_cell(
         reference=train[:64],
         reference_title="images trained on",
     )
+    _close(cell, folder, COMPLETED, rows)
+
+
+def _close(cell: Cell, folder: pathlib.Path, outcome: str, rows: list[dict]) -> None:
+    found = {**dataclasses.asdict(cell), "outcome": outcome, "rows": rows}
     with writing.replacing(folder / DONE) as path:
-        path.write_text(json.dumps({**dataclasses.asdict(cell), "rows": rows}))
+        path.write_text(json.dumps(found))
+
+
+def read_cell(folder: pathlib.Path) -> dict:
+    """A cell that is done: `method`, `count`, `seed`, `outcome`, `rows`."""
+    return {"outcome": COMPLETED, **json.loads((folder / DONE).read_text())}
 
 
 def _split(images, cell: Cell):
@@ -205,89 +224,3 @@ class _Distances:
 def _samples(reference) -> int:
     """Samples, of a reference or like it, that a distance is taken of."""
     return min(5000, len(reference))
-
-
-def report(directory, results: list[dict], target: str, source: str) -> list[str]:
-    """Write `table.md` and one plot per image count; return the verdict's sentences."""
-    import numpy as np
-
-    measures = [n for n in results[0]["rows"][0] if n.startswith(("frechet", "kernel"))]
-    groups = collections.defaultdict(list)
-    for result in results:
-        groups[result["count"], result["method"]].append(
-            [[row[name] for name in measures] for row in result["rows"]]
-        )
-    shown = [row["images"] for row in results[0]["rows"]]
-    curves = {key: np.asarray(value) for key, value in groups.items()}
-    seeds = len(next(iter(curves.values())))
-    lines = [
-        f"{source} -> {target}: distance after {shown[-1]:,.0f} images shown, "
-        + (f"mean +- standard deviation of {seeds} seeds" if seeds > 1 else "one seed"),
-        "",
-        "| images | method | " + " | ".join(measures) + " |",
-        "|---|---|" + "---|" * len(measures),
-    ]
-    for (count, method), values in curves.items():
-        last = values[:, -1]
-        spread = last.std(0, ddof=min(1, seeds - 1))
-        entries = [
-            f"{m:.4g} +- {s:.2g}" if seeds > 1 else f"{m:.4g}"
-            for m, s in zip(last.mean(0), spread, strict=True)
-        ]
-        lines.append(f"| {count:,} | {method} | " + " | ".join(entries) + " |")
-    with writing.replacing(directory.path("table.md")) as path:
-        path.write_text("\n".join(lines) + "\n")
-    for count in dict.fromkeys(count for count, _ in curves):
-        series = {}
-        for (n, method), values in curves.items():
-            if n == count:
-                low, high = values[..., 0].min(0), values[..., 0].max(0)
-                series[method] = (shown, values[..., 0].mean(0), (low, high))
-        figures.curves(
-            directory.path(f"distance_{count}.png"),
-            series,
-            f"{source} -> {target}, {count:,} images: "
-            + (f"mean and range of {seeds} seeds" if seeds > 1 else "one seed"),
-            "images shown",
-            measures[0],
-            log=True,
-        )
-    return [
-        _verdict(curves, count, shown, measures[0])
-        for count in dict.fromkeys(count for count, _ in curves)
-    ]
-
-
-def _verdict(curves: dict, count: int, shown: list, measure: str) -> str:
-    """What held for `count` images, by the mean over seeds of the first measure."""
-    means = {m: v[..., 0].mean(0) for (n, m), v in curves.items() if n == count}
-    controls = ("scratch", "scratch+augmentation")
-    transfers = {name: mean for name, mean in means.items() if name not in controls}
-    if not transfers or any(name not in means for name in controls):
-        return f"{count:,} images: no verdict without both controls and a transfer row"
-    best = min(transfers, key=lambda name: transfers[name][-1])
-    goal = means["scratch+augmentation"].min()
-    goal_at = shown[int(means["scratch+augmentation"].argmin())]
-    times = {
-        name: next((x for x, y in zip(shown, mean, strict=True) if y <= goal), None)
-        for name, mean in transfers.items()
-    }
-    reached = {name: x for name, x in times.items() if x is not None}
-    if reached:
-        fastest = min(reached, key=reached.get)
-        speed = (
-            f"{fastest} reaches the best of scratch+augmentation with "
-            f"{goal_at / reached[fastest]:.1f}x fewer images shown"
-        )
-    else:
-        speed = "no transfer method reaches the best of scratch+augmentation"
-    ends, scratch = transfers[best][-1], means["scratch"][-1]
-    # Unbiased kernel distances may be negative: then a ratio says nothing.
-    gain = "against"
-    if min(ends, scratch) > 0:
-        gain = f"{abs(1 - ends / scratch):.0%} {'below' if ends < scratch else 'above'}"
-    return (
-        f"{count:,} images: {speed}; the best transfer, {best}, ends at {measure} "
-        f"{ends:.4g}, {gain} plain scratch at {scratch:.4g} (scratch+augmentation "
-        f"{means['scratch+augmentation'][-1]:.4g})."
-    )

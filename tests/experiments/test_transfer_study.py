@@ -1,9 +1,12 @@
 """The transfer study: measures and runs that stop (documents A 6.1, B 6)."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
+
+from experiments.support import generation
 
 SHORT = ("--steps=2", "--evaluations=1", "--batch_size=4", "--noverbose")
 
@@ -32,4 +35,34 @@ def test_all_cells_have_the_measure_of_the_smallest_reference(study, tmp_path):
     done = study("--counts=10,50", "--seeds=1", "--methods=scratch")
     assert done.returncode == 0, done.stderr
     assert all("kernel_pca" in cell for cell in cells(tmp_path))
-    assert "| images | method | kernel_pca |" in done.stdout.splitlines()
+    assert "| images | method | kernel_pca | runs |" in done.stdout.splitlines()
+
+
+def test_a_cell_that_diverges_is_in_the_table_and_the_study_goes_on(
+    study, tmp_path, monkeypatch
+):
+    whole = generation.settings_with
+
+    def spoiled(augment):
+        settings = whole(augment)
+        if augment == "none":
+            return dataclasses.replace(settings, learning_rate=1e38)
+        return settings
+
+    monkeypatch.setattr(generation, "settings_with", spoiled)
+    words = ("--counts=10", "--seeds=1", "--methods=scratch,scratch+augmentation")
+    done = study(*words)
+    assert done.returncode == 0, done.stderr
+    lost, kept = cells(tmp_path)
+    assert lost == {"method": "scratch", "count": 10, "seed": 0, "outcome": "diverged"}
+    assert kept["outcome"] == "completed" and kept["step"] == 2
+    rows = [line for line in done.stdout.splitlines() if line.startswith("| 10 |")]
+    assert rows[0] == "| 10 | scratch | - | 1 diverged |"
+    distance = f"{kept['frechet_pca']:.4g}"
+    assert rows[1] == f"| 10 | scratch+augmentation | {distance} | 1 completed |"
+    assert "10 images: no verdict without both controls" in done.stdout
+    # A cell that is done is not tried again.
+    monkeypatch.setattr(generation, "settings_with", None)
+    again = study(*words)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert rows[0] in again.stdout
