@@ -4,7 +4,7 @@ import dataclasses
 import json
 import pathlib
 
-from experiments.support import figures, flags, generation, judging
+from experiments.support import figures, flags, generation, judging, transferring
 from gan_transfer import errors, writing
 
 # Row of the table -> recipe and augmentation.
@@ -102,46 +102,34 @@ def train_cell(
     """
     import keras
 
-    from gan_transfer import (
-        adversarial,
-        callbacks,
-        cross_domain,
-        pretrained,
-        schedule,
-    )
-    from gan_transfer.networks import presets
+    from gan_transfer import callbacks, pretrained, schedule
 
     train, reference = _split(images, cell)
     recipe, augment = METHODS[cell.method]
     settings = generation.settings_with(augment)
-    about = pretrained.describe(source)
+    pretrained_gan = pretrained.load_gan(source)
     keras.utils.set_random_seed(cell.seed)
-    networks = presets.build(
-        about["model"],
-        images.size,
-        images.channels,
-        width=about["width"],
-        latent_dim=about["latent_dim"],
+    gan, phases, _ = transferring.start(
+        pretrained_gan,
+        pretrained.describe(source),
+        images,
+        recipe,
+        classes=0,
+        depth=depth,
+        batch_norm="adapt",
+        seed=cell.seed,
     )
-    if recipe == "scratch":
-        gan = adversarial.GAN(*networks, seed=cell.seed)
-        phases = [schedule.Phase("scratch", 1.0, lambda: None)]
-    else:
-        gan, copies = cross_domain.migrate(
-            pretrained.load_gan(source), *networks, recipe=recipe, seed=cell.seed
-        )
-        phases = cross_domain.phases(gan, copies, recipe, depth, "adapt")
     folder.mkdir(parents=True, exist_ok=True)
-    evaluations = flags.EVALUATIONS.value
+    epochs, epoch_steps = generation.evaluations(steps)
     try:
         rows = schedule.train(
             gan,
             phases,
             lambda phase: settings.compile(gan, phase),
-            lambda start: _batches(train, cell.seed, start),
+            lambda first: _batches(train, cell.seed, first),
             folder,
-            epochs=evaluations,
-            epoch_steps=-(-steps // evaluations),
+            epochs=epochs,
+            epoch_steps=epoch_steps,
             images_per_step=flags.BATCH_SIZE.value,
             extra=(_Distances(gan, reference, extractors, measures).callback(),),
             verbose=generation.progress(),

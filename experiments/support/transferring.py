@@ -56,7 +56,7 @@ def run(script: str, candidates: list[str]) -> None:
                 f"--{holder.name} has no effect on --recipe={asked}: leave it out"
             )
     with console.quiet_tensorflow():
-        from gan_transfer import diversity, pretrained
+        from gan_transfer import cross_domain, diversity, pretrained
 
     about = pretrained.describe(candidates[0])
     size = flags.SIZE.value or about["size"]
@@ -70,7 +70,18 @@ def run(script: str, candidates: list[str]) -> None:
         recipe = gaps[name].recipe if asked == "auto" else asked
         print(f"{name}: {gaps[name].advice()}")
         source, about = pretrained.load_gan(name), pretrained.describe(name)
-        gan, phases = _migrated(source, about, images, recipe, settings)
+        gan, phases, copies = start(
+            source,
+            about,
+            images,
+            recipe,
+            classes=generation.classes(images),
+            depth=generation.DEPTH.value,
+            batch_norm=BATCH_NORM.value,
+            seed=flags.SEED.value,
+        )
+        for phase in phases if copies else ():
+            print(cross_domain.plan(gan, copies, phase, settings.learning_rate))
         description = {
             **about,
             "size": size,
@@ -110,8 +121,33 @@ def run(script: str, candidates: list[str]) -> None:
     print(f"pictures, models and summary.json are in {session.run.folder}")
 
 
-def _migrated(source, about: dict, images, recipe: str, settings) -> tuple:
-    """The target GAN and the phases of the recipe, whose plan is printed."""
+def start(
+    source,
+    about: dict,
+    images,
+    recipe: str,
+    *,
+    classes: int,
+    depth: int,
+    batch_norm: str,
+    seed: int,
+) -> tuple:
+    """A GAN for the images that starts from a source, or from scratch.
+
+    Args:
+        source: a pretrained GAN; `scratch` copies nothing of it.
+        about: its `pretrained.describe`: the target's networks are of the same kind.
+        images: of the target.
+        recipe: one of `RECIPES` but `auto`.
+        classes: of the target, 0 without.
+        depth: stages that freezing recipes freeze.
+        batch_norm: `frozen` or `adapt`, see `transfer.freeze`.
+        seed: of the GAN; initial weights come from Keras' global one.
+
+    Returns:
+        The GAN, the phases, and per network what became of each layer; nothing of it
+        from scratch.
+    """
     from gan_transfer import adversarial, cross_domain, schedule
     from gan_transfer.networks import presets
 
@@ -119,21 +155,16 @@ def _migrated(source, about: dict, images, recipe: str, settings) -> tuple:
         about["model"],
         images.size,
         images.channels,
-        classes=generation.classes(images),
+        classes=classes,
         width=about["width"],
         latent_dim=about["latent_dim"],
     )
     if recipe == "scratch":
-        gan = adversarial.GAN(*networks, seed=flags.SEED.value)
-        return gan, [schedule.Phase("scratch", 1.0, lambda: None)]
-    gan, copies = cross_domain.migrate(
-        source, *networks, recipe=recipe, seed=flags.SEED.value
-    )
-    depth, batch_norm = generation.DEPTH.value, BATCH_NORM.value
+        gan = adversarial.GAN(*networks, seed=seed)
+        return gan, [schedule.Phase(recipe, 1.0, lambda: None)], {}
+    gan, copies = cross_domain.migrate(source, *networks, recipe=recipe, seed=seed)
     phases = cross_domain.phases(gan, copies, recipe, depth, batch_norm)
-    for phase in phases:
-        print(cross_domain.plan(gan, copies, phase, settings.learning_rate))
-    return gan, phases
+    return gan, phases, copies
 
 
 def _gap(name: str, images):
