@@ -1,8 +1,8 @@
 """Score a trained GAN against the test part of a data set (document E 6).
 
-Samples are also looked for among the training images. Those of a run directory on its
-own --dataset are the ones that the run trained on; --limit, --seed and --without say
-otherwise.
+Samples are also looked for among the images that a run on --dataset trains on: from
+1,000 on without the tenth (5,000 at most) that is held out to select by. Those of a run
+directory on its own --dataset are its own; --limit, --seed and --without say otherwise.
 
 Example:
     python -m experiments.evaluate --source=mnist --dataset=mnist
@@ -12,7 +12,15 @@ import pathlib
 
 from absl import flags as absl_flags
 
-from experiments.support import console, figures, flags, generation, judging, run
+from experiments.support import (
+    console,
+    figures,
+    flags,
+    generation,
+    judging,
+    run,
+    session,
+)
 
 flags.adopt(
     *generation.DATA_FLAGS, generation.BACKBONE, generation.SOURCE, generation.WITHOUT
@@ -30,7 +38,8 @@ def main(argv):
     _train_as_the_source()
     size, _, channels = gan.image_shape
     images = generation.load_images(size, channels)
-    extractors = judging.extractors(images.train)
+    train = session.parts(images)[0]
+    extractors = judging.extractors(train)
     directory = generation.open_run(argv[0], images)
     scores = judging.evaluate(gan, images, extractors)
     name, judge = next(iter(extractors.items()))
@@ -38,15 +47,15 @@ def main(argv):
     check = metrics.memorisation(
         *(
             features.extract(judge, part[:10_000])
-            for part in (generated, images.train, images.test)
+            for part in (generated, train, images.test)
         )
     )
     nearest = np.asarray(check.nearest)[:12]
     figures.pairs(
         directory.path("nearest.png"),
-        [generated[:12], images.train[:10_000][nearest]],
+        [generated[:12], train[:10_000][nearest]],
         ["generated", "nearest training image"],
-        f"{generation.SOURCE.value}: nearest of {min(10_000, len(images.train)):,} "
+        f"{generation.SOURCE.value}: nearest of {min(10_000, len(train)):,} "
         f"training images by {name} features",
     )
     # The share of unseen real images is the neutral value: about 0.4, not 0.
@@ -57,7 +66,7 @@ def main(argv):
         {
             "source": generation.SOURCE.value,
             "dataset": images.name,
-            "training_images": len(images.train),
+            "training_images": len(train),
             "test_images": len(images.test),
             "seed": flags.SEED.value,
             "protocol": "samples against the test part; memorised: 1,000 samples "

@@ -10,7 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 from experiments.support import generation
-from gan_transfer import data, pretrained, sampling
+from gan_transfer import data, features, metrics, pretrained, sampling, subsets
 
 
 def write_pictures(folder, count, side):
@@ -75,6 +75,30 @@ def test_evaluate_takes_the_images_that_the_run_trained_on(
     assert summary(tmp_path / "scores")["training_images"] == 20
     done = command("evaluate", *words, "--limit=30", f"--out_dir={tmp_path}/other")
     assert summary(tmp_path / "other")["training_images"] == 30
+
+
+def test_evaluate_leaves_out_what_the_run_held_out(
+    command, short, tmp_path, monkeypatch
+):
+    draws, looked = np.random.default_rng(0), []
+    train = draws.integers(0, 256, (1000, 16, 16), np.uint8)
+    test = draws.integers(0, 256, (20, 16, 16), np.uint8)
+    np.savez(tmp_path / "many.npz", x_train=train, x_test=test)
+    words = (f"--dataset={tmp_path}/many.npz", f"--out_dir={tmp_path}/run")
+    done = command("pretrain", *words, *short)
+    assert done.returncode == 0, done.stderr
+    whole = metrics.memorisation
+    monkeypatch.setattr(
+        metrics, "memorisation", lambda *rows: looked.append(rows) or whole(*rows)
+    )
+    words = (f"--source={tmp_path}/run", words[0], f"--out_dir={tmp_path}/scores")
+    done = command("evaluate", *words)
+    assert done.returncode == 0, done.stderr
+    found = [summary(tmp_path / name) for name in ("run", "scores")]
+    assert [each["training_images"] for each in found] == [900, 900]
+    trained_on = subsets.hold_out(train[..., None], None, 100, seed=0)[0]
+    extractor = features.PixelPCA(trained_on, 64)
+    np.testing.assert_array_equal(looked[0][1], features.extract(extractor, trained_on))
 
 
 @pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
