@@ -26,36 +26,36 @@ flags.adopt(
     *generation.DATA_FLAGS, generation.BACKBONE, generation.SOURCE, generation.WITHOUT
 )
 
+_COMPARED = 10_000  # images that samples are compared with
+
 
 def main(argv):
     """Score, check for memorised images, write `summary.json`."""
     with console.quiet_tensorflow():
         import numpy as np
 
-        from gan_transfer import data, features, metrics, pretrained
+        from gan_transfer import data, features, metrics, pretrained, subsets
 
     gan = pretrained.load(generation.SOURCE.value)
     _train_as_the_source()
     size, _, channels = gan.image_shape
     images = generation.load_images(size, channels)
     train = session.parts(images)[0]
-    extractors = judging.extractors(train)
+    extractors, trained_on = judging.extractors(train), len(train)
     directory = generation.open_run(argv[0], images)
     scores = judging.evaluate(gan, images, extractors)
     name, judge = next(iter(extractors.items()))
     generated = data.to_uint8(gan.generate(1000, seed=2))
+    train, test = (subsets.some(part, _COMPARED) for part in (train, images.test))
     check = metrics.memorisation(
-        *(
-            features.extract(judge, part[:10_000])
-            for part in (generated, train, images.test)
-        )
+        *(features.extract(judge, part) for part in (generated, train, test))
     )
     nearest = np.asarray(check.nearest)[:12]
     figures.pairs(
         directory.path("nearest.png"),
-        [generated[:12], train[:10_000][nearest]],
+        [generated[:12], train[nearest]],
         ["generated", "nearest training image"],
-        f"{generation.SOURCE.value}: nearest of {min(10_000, len(train)):,} "
+        f"{generation.SOURCE.value}: nearest of {len(train):,} "
         f"training images by {name} features",
     )
     # The share of unseen real images is the neutral value: about 0.4, not 0.
@@ -66,11 +66,11 @@ def main(argv):
         {
             "source": generation.SOURCE.value,
             "dataset": images.name,
-            "training_images": len(train),
+            "training_images": trained_on,
             "test_images": len(images.test),
             "seed": flags.SEED.value,
             "protocol": "samples against the test part; memorised: 1,000 samples "
-            "against up to 10,000 training images",
+            f"against {len(train):,} training images",
             "scores": scores,
         }
     )

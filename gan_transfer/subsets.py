@@ -1,10 +1,26 @@
-"""Parts of a data set: held out, limited, left out (document A 3.2)."""
+"""Parts of a data set: some, held out, limited, left out (document A 3.2)."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from gan_transfer import errors
+
+
+def some(images: np.ndarray, count: int) -> np.ndarray:
+    """Chooses images to show or to measure with, seeded and in their order (E 6).
+
+    The first ones would be of the first class where a set is sorted.
+
+    Args:
+      images: `[N, ...]`.
+      count: images to choose; where there are no more, all of them.
+
+    Returns:
+      `[min(count, N), ...]`; the same ones for the same N.
+    """
+    order = np.random.default_rng(0).permutation(len(images))
+    return images[np.sort(order[:count])]
 
 
 def hold_out(

@@ -15,7 +15,7 @@ def measure(folder, images) -> dict[str, float]:
     5,000 samples of the best state. Distances are kernel distances: unbiased, so those
     to 100 training images and to 5,000 test images can be compared; the pixel PCA is
     fitted to the test images, so its gap is between two different parts. Memorised is
-    the share of samples at least as near to a training image (of the first 5,000) as
+    the share of samples at least as near to a training image (of up to 5,000) as
     that one is to its own nearest other one; beside it the share of real test images.
     Stored in the run's folder and read from there the next time.
 
@@ -23,7 +23,7 @@ def measure(folder, images) -> dict[str, float]:
         folder: of a finished run of pretrain.
         images: the data set as the run loaded it.
     """
-    from gan_transfer import features, metrics, pretrained
+    from gan_transfer import features, metrics, pretrained, subsets
 
     path = folder / STORED
     if path.exists():
@@ -31,12 +31,10 @@ def measure(folder, images) -> dict[str, float]:
     train = session.parts(images)[0]
     extractors = judging.extractors(images.test)
     shown = judging.pixels(pretrained.load(folder), _SAMPLES, seed=2)
+    parts = [shown, *(subsets.some(each, _SAMPLES) for each in (train, images.test))]
     found = {}
     for name, extractor in extractors.items():
-        fake, seen, unseen = (
-            features.extract(extractor, each)
-            for each in (shown, train[:_SAMPLES], images.test[:_SAMPLES])
-        )
+        fake, seen, unseen = (features.extract(extractor, each) for each in parts)
         to_train = metrics.kernel_distance(seen, fake)[0]
         to_test = metrics.kernel_distance(unseen, fake)[0]
         copied = metrics.memorisation(fake, seen, unseen)

@@ -52,15 +52,13 @@ def coverage(train, chosen: dict) -> Callable:
     256 samples against as many of the training images uint8 `[N, H, W, C]`, by the
     judging extractor and, where it judges, the classes of the shipped classifier.
     """
-    import numpy as np
-
-    from gan_transfer import features, stability
+    from gan_transfer import features, stability, subsets
 
     kinds = [next(iter(chosen.values()))]
     if "classifier" in chosen:
         kinds.append(features.classifier_probabilities())
-    order = np.random.default_rng(0).permutation(len(train))[:_COVERED]
-    real = [features.extract(kind, train[order]) for kind in kinds]
+    shown = subsets.some(train, _COVERED)
+    real = [features.extract(kind, shown) for kind in kinds]
 
     def measure(gan) -> float:
         shown = pixels(gan, _COVERED, seed=3)
@@ -73,7 +71,7 @@ def coverage(train, chosen: dict) -> Callable:
 
 def evaluate(gan, images, chosen: dict) -> dict[str, float]:
     """`evaluation.report`: 10,000 samples, or 1,000 for less than 1,000 test images."""
-    from gan_transfer import evaluation, features
+    from gan_transfer import evaluation, features, subsets
 
     if len(images.test) <= evaluation.NEIGHBOURS:
         print(
@@ -85,7 +83,11 @@ def evaluate(gan, images, chosen: dict) -> dict[str, float]:
     generated = pixels(gan, count, seed=2)
     judge = features.classifier_probabilities() if "classifier" in chosen else None
     return evaluation.report(
-        chosen, images.test[:10_000], generated, images.name, probabilities=judge
+        chosen,
+        subsets.some(images.test, 10_000),
+        generated,
+        images.name,
+        probabilities=judge,
     )
 
 

@@ -271,7 +271,7 @@ def _series(rows: list[dict], name: str) -> tuple:
 
 
 def some(images):
-    """A seeded choice of the images to show: data sets are often sorted."""
-    import numpy as np
+    """A seeded choice of the images to show."""
+    from gan_transfer import subsets
 
-    return images[np.random.default_rng(0).permutation(len(images))[:_SHOWN]]
+    return subsets.some(images, _SHOWN)

@@ -185,12 +185,12 @@ class _Distances:
     """Distance of samples to the reference, by every extractor, at each evaluation."""
 
     def __init__(self, gan, reference, extractors: dict, measures: dict[str, str]):
-        from gan_transfer import features
+        from gan_transfer import features, subsets
 
         self.gan, self.extractors, self.measures = gan, extractors, measures
         self.count = max(_REFERENCE, _samples(reference))
         self.real = {
-            name: features.extract(each, reference[:10_000])
+            name: features.extract(each, subsets.some(reference, 10_000))
             for name, each in extractors.items()
         }
 

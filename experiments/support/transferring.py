@@ -171,7 +171,7 @@ def _gap(name: str, images):
     """The `domain_gap.DomainGap` of a source, printed."""
     import numpy as np
 
-    from gan_transfer import data, domain_gap, pretrained
+    from gan_transfer import data, domain_gap, pretrained, subsets
 
     source = pretrained.load_gan(name)
     size, channels = images.size, images.channels
@@ -179,8 +179,8 @@ def _gap(name: str, images):
     new_layers = shown.shape[1] != size or generation.classes(images) != source.classes
     shown = data.to_format(shown, size, channels, name)
     # Components of both sets: the target's own would not see what the source has more.
-    order = np.random.default_rng(0).permutation(len(images.train))[:_SAMPLES]
-    both = np.concatenate([shown[: _SAMPLES // 2], images.train[order]])
+    target = subsets.some(images.train, _SAMPLES)
+    both = np.concatenate([shown[: _SAMPLES // 2], target])
     gap = domain_gap.measure(
         shown, images.train, judging.extractors(both), new_layers=new_layers
     )

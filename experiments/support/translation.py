@@ -69,16 +69,18 @@ class Session:
 
     def draw(self, path, about: str) -> None:
         """Rows of test images: there, there and back, the truth; both directions."""
+        from gan_transfer import subsets
+
         rows, labels = [], []
         for direction, domain in self._ways():
             way, back = "GF" if direction == "forward" else "FG"
-            source = domain.test[:_SHOWN]
+            source = subsets.some(domain.test, _SHOWN)
             there = self.translated(source, direction)
             rows += [source, there, self.translated(there, _other(direction))]
             name = f"{way}({domain.name})"
             labels += [domain.name, name, f"{back}({name})"]
             if domain.truth is not None:
-                rows.append(domain.truth[:_SHOWN])
+                rows.append(subsets.some(domain.truth, _SHOWN))
                 labels.append("truth")
         shown = min(map(len, rows))
         figures.pairs(
@@ -133,21 +135,21 @@ class Session:
         return scores
 
     def _measure(self, direction: str, source, target) -> dict[str, float]:
-        from gan_transfer import evaluation, features, metrics
+        from gan_transfer import evaluation, features, metrics, subsets
 
         there = self.translated(source.test, direction)
         back = self.translated(there, _other(direction))
         scores = {"cycle_l1": _l1(back, source.test)}
         if source.truth is not None:
-            median = np.median(target.train[:_JUDGED], axis=0)
+            median = np.median(subsets.some(target.train, _JUDGED), axis=0)
             scores["truth_l1"] = _l1(there, source.truth)
             scores["identity_l1"] = _l1(source.test, source.truth)
             scores["constant_l1"] = _l1(median, source.truth)
         for name, extractor in judging.extractors(target.train).items():
-            real = features.extract(extractor, target.test[:_JUDGED])
+            real = features.extract(extractor, subsets.some(target.test, _JUDGED))
             key = evaluation.metric_name(_KERNEL[name], target.name, len(real))
             for tail, images in (("", there), ("_untranslated", source.test)):
-                found = features.extract(extractor, images[:_JUDGED])
+                found = features.extract(extractor, subsets.some(images, _JUDGED))
                 scores[key + tail] = metrics.kernel_distance(real, found)[0]
         return scores
 

@@ -24,6 +24,15 @@ def refusal(function, *arguments, **options):
     return message
 
 
+def test_some_are_seeded_in_order_and_of_all_parts_of_the_set():
+    chosen = numbers(subsets.some(numbered(60), 20))
+    assert chosen == sorted(set(chosen)) and len(chosen) == 20
+    assert len(np.unique(LABELS[chosen])) == 3
+    assert numbers(subsets.some(numbered(60), 20)) == chosen
+    assert numbers(subsets.some(numbered(60), 60)) == list(range(60))
+    assert numbers(subsets.some(numbered(9), 60)) == list(range(9))
+
+
 def test_hold_out_is_disjoint_seeded_and_in_order():
     pixels = numbered(60)
     train, _, held, _ = subsets.hold_out(pixels, None, 17, 5)
