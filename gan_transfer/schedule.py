@@ -97,6 +97,7 @@ def train(
         if saved <= last:
             phase.prepare()
             compile_phase(phase)
+            model.phase_start = first * epoch_steps
             if first < saved:
                 rows = callbacks.restore(model, directory)
             done = int(model.updates.numpy())

@@ -91,7 +91,8 @@ class CollapseGuard(keras.callbacks.Callback):
     """Stop a run whose generator makes the same few images (document E 3.3).
 
     Adds `mode_coverage` to the logs of every epoch. The history of the run directory
-    decides, so a run that was killed and continued is judged like one that was not.
+    decides, so a run that was killed and continued is judged like one that was not;
+    only the phase's own, since a phase may begin with other weights (`strategies`).
 
     Args:
         directory: the run directory.
@@ -111,7 +112,11 @@ class CollapseGuard(keras.callbacks.Callback):
         """
         logs[COVERAGE] = self.measure()
         rows = callbacks.read_history(self.directory)
-        seen = [row[COVERAGE] for row in rows if COVERAGE in row]
+        seen = [
+            row[COVERAGE]
+            for row in rows
+            if COVERAGE in row and row["step"] > self.model.phase_start
+        ]
         if collapsed([*seen, logs[COVERAGE]]):
             raise errors.Collapsed(
                 f"training collapsed: at update {int(self.model.updates.numpy())} the "

@@ -25,6 +25,7 @@ class Procedure(keras.Model):
     Attributes:
         updates: int64 scalar weight, training steps done.
         seed: fixes latents, augmentation and dropout together with `updates`.
+        phase_start: update at which the phase began that `schedule.train` is in.
         sparsity: masks that `step` and `move_average` obey, see `strategies`; or None.
     """
 
@@ -40,6 +41,7 @@ class Procedure(keras.Model):
         )
         self.built = True  # there is no call(); the networks are built already
         self._compiled_flags = None
+        self.phase_start = 0
         self.sparsity = None
         self.trackers = []
 

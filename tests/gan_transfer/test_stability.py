@@ -74,7 +74,11 @@ def test_a_healthy_run_is_never_stopped():
     assert not any(stability.collapsed(HEALTHY[:n]) for n in range(1, len(HEALTHY) + 1))
 
 
-def _train(directory, measure, epochs=6):
+ALL = (schedule.Phase("all", 1.0, lambda: None),)
+HALVES = tuple(schedule.Phase(name, 0.5, lambda: None) for name in ("first", "second"))
+
+
+def _train(directory, measure, epochs=6, phases=ALL):
     generator = fully_connected.generator((4, 6, 1), latent_dim=2, units=(3,))
     discriminator = fully_connected.discriminator((4, 6, 1), units=(3,))
     gan = adversarial.GAN(generator, discriminator)
@@ -86,7 +90,7 @@ def _train(directory, measure, epochs=6):
     settings = recipes.Settings(penalties=())
     return gan, lambda: schedule.train(
         gan,
-        [schedule.Phase("all", 1.0, lambda: None)],
+        phases,
         lambda phase: settings.compile(gan, phase),
         batches,
         directory,
@@ -134,3 +138,34 @@ def test_a_healthy_run_goes_through_and_logs_its_coverage(tmp_path):
     _, train = _train(tmp_path, lambda gan: next(coverages))
     rows = train()
     assert [row["mode_coverage"] for row in rows] == HEALTHY[:6]
+
+
+# The second phase starts anew: slow, but on its way.
+RESTARTED = [0.5, 0.8, 0.9, 0.92, 0.1, 0.12, 0.15, 0.2]
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_each_phase_is_judged_by_itself(tmp_path, killed):
+    assert stability.collapsed(RESTARTED)
+    coverages = iter(RESTARTED)
+
+    def measure(gan):
+        if killed and int(gan.updates) == 14 and not killings:
+            killings.append(True)
+            raise KeyboardInterrupt
+        return next(coverages)
+
+    killings = []
+    _, train = _train(tmp_path, measure, epochs=8, phases=HALVES)
+    if killed:
+        with pytest.raises(KeyboardInterrupt):
+            train()
+        _, train = _train(tmp_path, measure, epochs=8, phases=HALVES)
+    assert [row["mode_coverage"] for row in train()] == RESTARTED
+
+
+def test_a_collapse_within_the_second_phase_is_seen(tmp_path):
+    coverages = iter([*RESTARTED[:4], 0.02, 0.02, 0.02, 0.02])
+    _, train = _train(tmp_path, lambda gan: next(coverages), epochs=8, phases=HALVES)
+    with pytest.raises(errors.Collapsed, match="at update 16"):
+        train()
