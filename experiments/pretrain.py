@@ -10,6 +10,7 @@ Example:
     python -m experiments.pretrain --flagfile=experiments/flags/pretrain/mnist.flags
 """
 
+import itertools
 import math
 
 from absl import flags as absl_flags
@@ -40,7 +41,7 @@ def main(argv):
     if _DENSITY.present and _TRAINING.value == "dense":
         raise absl_flags.Error("--density has no effect on --training=dense")
     with console.quiet_tensorflow():
-        from gan_transfer import adversarial, sparsity, strategies
+        from gan_transfer import adversarial, schedule, sparsity, strategies
         from gan_transfer.networks import presets
 
     images = generation.load_images(*generation.wanted_format(model))
@@ -81,6 +82,9 @@ def main(argv):
             f"{images.size}x{images.size}x{images.channels}, "
             f"{session.epochs * session.epoch_steps:,} updates -> {session.run.folder}"
         )
+        ends = [0, *schedule.ends(phases, session.epochs)]
+        for phase, (first, last) in zip(phases, itertools.pairwise(ends), strict=True):
+            print(f"  {phase.name}: {(last - first) * session.epoch_steps:,} updates")
         rows = session.fit(lambda phase: settings.compile(gan, phase))
     scores = session.finish(rows, {"density": sparsity.density(gan)})
     print(f"{session.title}, test scores:")

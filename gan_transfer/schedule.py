@@ -5,6 +5,7 @@ optimizers and runs `fit`; the full state is saved after every epoch.
 """
 
 import dataclasses
+import itertools
 import pathlib
 from collections.abc import Callable
 
@@ -41,6 +42,17 @@ class Phase:
     images_per_step: int | None = None
     augmented: bool = True
     candidate: bool = True
+
+
+def ends(phases: list[Phase], epochs: int) -> list[int]:
+    """Epochs at which the phases end: their shares, rounded (document A 3.1).
+
+    Args:
+        phases: of a recipe.
+        epochs: of the whole run.
+    """
+    shares = itertools.accumulate(phase.share for phase in phases)
+    return [round(share * epochs) for share in shares][:-1] + [epochs]
 
 
 def train(
@@ -90,10 +102,8 @@ def train(
             f"{directory} holds a run of other length ({saved * epoch_steps + odd} "
             f"updates, asked for {epochs} times {epoch_steps}); use another directory"
         )
-    rows, first, share = [], 0, 0.0
-    for number, phase in enumerate(phases):
-        share += phase.share
-        last = epochs if number == len(phases) - 1 else round(share * epochs)
+    rows, first = [], 0
+    for phase, last in zip(phases, ends(phases, epochs), strict=True):
         if saved <= last:
             phase.prepare()
             compile_phase(phase)

@@ -126,9 +126,10 @@ def phases(
 
     - `dense`: one phase, no masks.
     - `dynamic_sparse`: one phase with masks that move, see `dynamic`.
-    - `pruned`: iterative magnitude pruning with rewind. `rounds` + 1 phases of equal
-      length from the same first weights; before round r the networks keep a share of
-      share^(r / rounds). Only the last phase's states may become the best.
+    - `pruned`: iterative magnitude pruning with rewind. `rounds` + 1 phases from the
+      same first weights, of equal length where the evaluations divide by their number;
+      before round r the networks keep a share of share^(r / rounds). Only the last
+      phase's states may become the best.
     - `two_stage`: the same, where the search runs without the augmentation of the
       settings and the last phase with it. Source: Chen et al., "Data-Efficient GAN
       Training Beyond (Just) Augmentations: A Lottery Ticket Perspective", NeurIPS 2021

@@ -214,6 +214,20 @@ def test_resumed_equals_uninterrupted_bit_for_bit(uninterrupted, tmp_path, epoch
     assert _without_clock(callbacks.read_history(run)) == _without_clock(rows)
 
 
+@pytest.mark.parametrize(
+    ("shares", "epochs", "expected"),
+    [
+        ((1.0,), 5, [5]),
+        ((1 / 3, 1 / 3, 1 / 3), 6, [2, 4, 6]),
+        ((1 / 3, 1 / 3, 1 / 3), 5, [2, 3, 5]),
+        ((0.5, 0.25, 0.25), 3, [2, 2, 3]),
+    ],
+)
+def test_phases_end_at_whole_epochs(shares, epochs, expected):
+    phases = [schedule.Phase("any", share, lambda: None) for share in shares]
+    assert schedule.ends(phases, epochs) == expected
+
+
 def test_fewer_epochs_than_phases_are_refused(tmp_path):
     with pytest.raises(errors.InputError, match="2 phases need .* got 1"):
         _run(tmp_path / "run", epochs=1)
