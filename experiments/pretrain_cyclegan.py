@@ -83,31 +83,30 @@ def main(argv):
                 averaging=generation.AVERAGING.value,
             )
 
-        folder = generation.open_run(argv[0], images)
         steps = flags.STEPS.value or _DEFAULT_STEPS
-        session = translation.Session(folder, gan, a, b, steps)
+        session = translation.Session(argv[0], images, gan, a, b, steps)
         print(
             f"{session.title}: {len(a.train):,} and {len(b.train):,} images "
             f"{'x'.join(map(str, shape))}, {session.epochs * session.epoch_steps:,} "
-            f"updates -> {folder.folder}"
+            f"updates -> {session.run.folder}"
         )
         schedule.train(
             gan,
             [schedule.Phase("pretrain", 1.0, lambda: None)],
             compile_phase,
             session.batches,
-            folder.folder,
+            session.run.folder,
             epochs=session.epochs,
             epoch_steps=session.epoch_steps,
             images_per_step=2 * flags.BATCH_SIZE.value,
             extra=session.watchers(),
-            loggers=folder.loggers(),
+            loggers=session.run.loggers(),
             verbose=generation.progress(),
         )
     scores = session.finish()
     print(f"{session.title}, test scores:")
     judging.print_scores(scores)
-    print(f"pictures, models and summary.json are in {folder.folder}")
+    print(f"pictures, models and summary.json are in {session.run.folder}")
 
 
 def _adam():

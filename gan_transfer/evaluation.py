@@ -113,6 +113,15 @@ def distance(kind: str, real: np.ndarray, generated: np.ndarray) -> float:
     return metrics.frechet_distance(*statistics)
 
 
+def distance_names(extractor: str) -> tuple[str, str]:
+    """Names of the Frechet and the kernel distance on some features (document E 6).
+
+    Args:
+        extractor: its name in `report`.
+    """
+    return _DISTANCES.get(extractor, (f"frechet_{extractor}", f"kernel_{extractor}"))
+
+
 def metric_name(kind: str, dataset: str, count: int) -> str:
     """Key of a reported number, such as `fcd_mnist_10k` (document E 6).
 
@@ -129,7 +138,7 @@ def _distances(
     name: str, real: np.ndarray, generated: np.ndarray, *, seed: int
 ) -> dict[str, float]:
     """Frechet distance, where the counts allow it, and kernel distance."""
-    frechet, kernel = _DISTANCES.get(name, (f"frechet_{name}", f"kernel_{name}"))
+    frechet, kernel = distance_names(name)
     scores = {}
     if min(len(real), len(generated)) > real.shape[1]:
         scores[frechet] = distance("frechet", real, generated)

@@ -4,13 +4,11 @@ import dataclasses
 
 import numpy as np
 
-from experiments.support import domains, figures, flags, generation, judging, run
+from experiments.support import domains, figures, flags, generation, judging
 from gan_transfer import writing
 
 _SHOWN = 12
 _JUDGED = 5000
-# Names of the kernel distances by extractor, as of `evaluation.report`.
-_KERNEL = {"classifier": "kcd", "pca": "pca_kernel", "mobilenet": "kmd"}
 
 
 @dataclasses.dataclass
@@ -18,17 +16,27 @@ class Session:
     """One run: its folder, domains and model.
 
     Attributes:
-        run: the run directory.
+        script: `argv[0]`, whose flags are the run's configuration.
+        images: the data set of domain A as loaded.
         gan: a `cyclic.CycleGAN`, in the strategy's scope.
         a, b: the domains.
         steps: updates asked for.
+        run: the run directory, opened when all else is known to fit.
     """
 
-    run: run.RunDirectory
+    script: str
+    images: object
     gan: object
     a: domains.Domain
     b: domains.Domain
     steps: int
+
+    def __post_init__(self):
+        self._extractors = {
+            "forward": judging.extractors(self.b.train),
+            "backward": judging.extractors(self.a.train),
+        }
+        self.run = generation.open_run(self.script, self.images)
 
     @property
     def epoch_steps(self) -> int:
@@ -145,9 +153,10 @@ class Session:
             scores["truth_l1"] = _l1(there, source.truth)
             scores["identity_l1"] = _l1(source.test, source.truth)
             scores["constant_l1"] = _l1(median, source.truth)
-        for name, extractor in judging.extractors(target.train).items():
+        for name, extractor in self._extractors[direction].items():
+            kernel = evaluation.distance_names(name)[1]
             real = features.extract(extractor, subsets.some(target.test, _JUDGED))
-            key = evaluation.metric_name(_KERNEL[name], target.name, len(real))
+            key = evaluation.metric_name(kernel, target.name, len(real))
             for tail, images in (("", there), ("_untranslated", source.test)):
                 found = features.extract(extractor, subsets.some(images, _JUDGED))
                 scores[key + tail] = metrics.kernel_distance(real, found)[0]

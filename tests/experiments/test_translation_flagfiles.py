@@ -3,6 +3,7 @@
 import json
 import pathlib
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -106,6 +107,21 @@ def test_flagfile_runs_for_two_steps_and_leaves_its_artefacts(
     assert list(gan.image_shape) == found["image_shape"]
 
 
+def test_any_backbone_judges(command, data_dir, tmp_path):
+    inputs = keras.Input((28, 28, 1))
+    outputs = keras.layers.Conv2D(5, 3, activation="relu")(inputs)
+    keras.Model(inputs, outputs).save(tmp_path / "mine.keras")
+    words = ("--known_mapping=invert", f"--backbone={tmp_path}/mine.keras")
+    done = train(command, data_dir, tmp_path / "run", *words)
+    assert done.returncode == 0, done.stderr
+    found = {key for key in summary(tmp_path / "run")["scores"] if "backbone" in key}
+    names = (
+        "forward_kernel_backbone_mnist_invert_10",
+        "backward_kernel_backbone_mnist_10",
+    )
+    assert found == {name + tail for name in names for tail in ("", "_untranslated")}
+
+
 class Killed(BaseException):
     """Like SIGKILL: nothing in the packages may catch it."""
 
@@ -202,6 +218,7 @@ def test_every_script_has_flagfiles():
         ("pretrain_cyclegan --dataset_b=mnist", ["are both mnist"], 2),
         ("pretrain_cyclegan --damage_a=noise --limit=1", ["hold out 0 of 1"], 2),
         ("pretrain_cyclegan --damage_a=noise --size=30", ["30x30", "multiples"], 2),
+        ("pretrain_cyclegan --damage_a=noise --backbone=no.keras", ["no.keras"], 2),
         ("translate", ["--model is missing"], 1),
         ("translate --model={d}", ["forward_generator.keras is missing"], 2),
         ("translate --model={d} --input={d}/no.png", ["--output is missing"], 1),
