@@ -27,11 +27,6 @@ def main(argv):
         )
     size, _, channels = vae.image_shape
     images = generation.load_images(size, channels)
-    if len(images.test) < 2:
-        raise errors.InputError(
-            f"{images.name} has {len(images.test)} test images, and at least 2 are "
-            "needed; add pictures to --dataset"
-        )
     run = generation.open_run(argv[0], images)
     test = data.to_float(images.test)
     error = np.square(vae.reconstruct(test) - test).mean(dtype=np.float64)

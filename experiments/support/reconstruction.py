@@ -8,10 +8,12 @@ _COLUMNS = 12
 def draw(run, vae, images, title: str) -> None:
     """Write `reconstructions.png` and `interpolation.png` of the first 12 images.
 
+    One image is reconstructed, but there is nothing to walk to.
+
     Args:
         run: the run directory.
         vae: a `variational.VAE`.
-        images: uint8 `[N, H, W, C]`, N at least 2.
+        images: uint8 `[N, H, W, C]`.
         title: model and data.
     """
     import numpy as np
@@ -25,6 +27,8 @@ def draw(run, vae, images, title: str) -> None:
         ["images", "reconstructed"],
         f"{title}: images through encoder and decoder",
     )
+    if len(shown) == 1:
+        return
     means = vae.encode(shown)[0]
     half = len(means) // 2
     t = np.linspace(0, 1, _COLUMNS, dtype=np.float32)[:, None]

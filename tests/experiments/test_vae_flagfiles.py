@@ -105,6 +105,20 @@ def test_decoder_starts_from_a_gan(command, data_dir, tmp_path):
     assert origins["block1_conv"] and origins["head_conv"]
 
 
+def test_five_pictures_are_enough(command, tmp_path):
+    np.savez(tmp_path / "five.npz", x=np.zeros((5, 28, 28, 1), np.uint8))
+    for script, words in (
+        ("pretrain_vae", (*SHORT[:-1], "--weighted_images=1")),
+        ("reconstruct", (f"--source={tmp_path}/pretrain_vae",)),
+    ):
+        out = tmp_path / script
+        data = f"--dataset={tmp_path}/five.npz"
+        done = command(script, *words, data, f"--out_dir={out}")
+        assert done.returncode == 0, done.stderr
+        pictures = written(out) & PICTURES
+        assert pictures == {"reconstructions.png"}  # one test image, no walk
+
+
 def test_reconstructing_with_a_gan_is_refused(command, data_dir, tmp_path):
     out = tmp_path / "out"
     done = command(
