@@ -55,7 +55,7 @@ def main(argv):
         figures.sample_grid(path, samples, f"samples of {about}")
     elif _KIND.value == "interpolation":
         columns = min(count, _FRAMES)
-        walk = draw(_walk(latents(2 * columns), columns))
+        walk = _walk(draw, latents(2 * columns), columns)
         path = target("interpolation.png")
         figures.sample_grid(
             path,
@@ -94,13 +94,16 @@ def main(argv):
     print(f"wrote {path}")
 
 
-def _walk(latents, columns: int):
-    """Rows between pairs of latents `[2 columns, D]` -> `[columns * columns, D]`."""
+def _walk(draw, latents, columns: int):
+    """Images `[columns * columns, H, W, C]`: rows between latents `[2 columns, D]`.
+
+    Each call of `draw` makes one column, so that a row keeps its class.
+    """
     import numpy as np
 
     first, second = latents[:columns], latents[columns:]
-    rows = _spherical(first, second, columns)
-    return np.moveaxis(rows, 0, 1).reshape(columns * columns, -1)
+    made = [draw(step) for step in _spherical(first, second, columns)]
+    return np.concatenate(np.stack(made, axis=1))
 
 
 def _spherical(first, second, count: int):

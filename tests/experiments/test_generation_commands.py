@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from experiments import sample
 from experiments.support import generation
 from gan_transfer import data, features, metrics, pretrained, sampling, subsets
 
@@ -145,6 +146,20 @@ def test_samples_of_every_kind(command, material, tmp_path):
     assert pairs.std() > 10
     grids = [(tmp_path / name / "grid.png").read_bytes() for name in "34"]
     assert grids[0] != grids[1]  # a class each
+
+
+def test_every_row_of_a_walk_has_one_class():
+    def draw(latents):
+        """As `decode`: classes in turn; an image shows its class and its latent."""
+        shown = [[number % 3, *latent] for number, latent in enumerate(latents)]
+        return np.reshape(shown, (len(latents), 1, 1, 3))
+
+    latents = np.random.default_rng(0).normal(size=(8, 2))
+    walk = sample._walk(draw, latents, 4).reshape(4, 4, 3)
+    np.testing.assert_array_equal(walk[..., 0], np.repeat([[0], [1], [2], [0]], 4, 1))
+    np.testing.assert_array_equal(walk[:, 0, 1:], latents[:4])
+    half = (latents[:4] + latents[4:]) / np.sqrt(2)
+    np.testing.assert_allclose(walk[:, 2, 1:], half, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
