@@ -110,14 +110,13 @@ def main(argv):
 
 
 def _adam():
-    import keras
+    from gan_transfer import transfer
 
-    adam = keras.optimizers.Adam(
-        flags.LEARNING_RATE.value, generation.BETA_1.value, generation.BETA_2.value
+    return transfer.adam(
+        learning_rate=flags.LEARNING_RATE.value,
+        beta_1=generation.BETA_1.value,
+        beta_2=generation.BETA_2.value,
     )
-    if flags.MIXED_PRECISION.value == "mixed_float16":
-        return keras.optimizers.LossScaleOptimizer(adam)
-    return adam
 
 
 if __name__ == "__main__":

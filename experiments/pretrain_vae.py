@@ -70,6 +70,7 @@ def main(argv):
             errors,
             pretrained,
             recipes,
+            transfer,
             variational,
         )
         from gan_transfer.networks import autoencoder
@@ -122,7 +123,7 @@ def main(argv):
             rate = keras.optimizers.schedules.CosineDecay(
                 flags.LEARNING_RATE.value, updates, alpha=0.01
             )
-            vae.compile(keras.optimizers.Adam(rate))
+            vae.compile(transfer.adam(learning_rate=rate))
 
         rows = session.fit(compile_phase)
     scores = session.finish(rows, _bounds(session))

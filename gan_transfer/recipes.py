@@ -309,12 +309,9 @@ class Settings:
         )
 
     def _optimizer(self, rates: dict[str, float]) -> keras.optimizers.Optimizer:
-        adam = transfer.LayerwiseAdam(
+        return transfer.adam(
             rates,
             learning_rate=self.learning_rate,
             beta_1=self.beta_1,
             beta_2=self.beta_2,
         )
-        if keras.config.dtype_policy().name == "mixed_float16":
-            return keras.optimizers.LossScaleOptimizer(adam)
-        return adam

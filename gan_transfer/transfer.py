@@ -153,3 +153,21 @@ class LayerwiseAdam(keras.optimizers.Adam):
     def get_config(self) -> dict:
         """Keras configuration, rates included."""
         return {**super().get_config(), "rates": self.rates}
+
+
+def adam(
+    rates: dict[str, float] | None = None, **arguments
+) -> keras.optimizers.Optimizer:
+    """Adam as the global dtype policy needs it (document A 3.1).
+
+    `mixed_float16` scales the loss, so that small gradients do not vanish, and leaves
+    out the steps in which it overflows.
+
+    Args:
+        rates: as of `LayerwiseAdam`.
+        **arguments: of `keras.optimizers.Adam`.
+    """
+    optimizer = LayerwiseAdam(rates, **arguments)
+    if keras.config.dtype_policy().name == "mixed_float16":
+        return keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer

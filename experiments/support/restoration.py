@@ -67,14 +67,14 @@ def compile_for(restorer, damage, loss: str, steps: int, first: int) -> None:
     from restoration import supervised
 
     rate = supervised.Cosine(flags.LEARNING_RATE.value, steps, first)
-    optimizer = transfer.LayerwiseAdam(
+    optimizer = transfer.adam(
         learning_rate=rate, beta_1=generation.BETA_1.value, global_clipnorm=1.0
     )
     arguments = {"loss": supervised.LOSSES[loss], "damage": damage}
     if ADVERSARIAL_WEIGHT.value:
         # The discriminator starts from nothing.
         faster = supervised.Cosine(4 * flags.LEARNING_RATE.value, steps, first)
-        other = transfer.LayerwiseAdam(learning_rate=faster, beta_1=0.5)
+        other = transfer.adam(learning_rate=faster, beta_1=0.5)
         arguments |= {"weight": ADVERSARIAL_WEIGHT.value}
         arguments |= {"discriminator_optimizer": other}
     restorer.compile(optimizer, **arguments)

@@ -3,11 +3,12 @@
 import json
 import pathlib
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-from gan_transfer import adversarial, pretrained
+from gan_transfer import adversarial, pretrained, variational
 from gan_transfer.networks import presets
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -103,6 +104,25 @@ def test_decoder_starts_from_a_gan(command, data_dir, tmp_path):
     lines = [line.split() for line in done.stdout.splitlines() if "_conv" in line]
     origins = {words[0]: "copied" in words for words in lines}
     assert origins["block1_conv"] and origins["head_conv"]
+
+
+def test_float16_scales_the_loss(command, data_dir, monkeypatch, tmp_path):
+    found, compiled = [], variational.VAE.compile
+
+    def recording(vae, optimizer):
+        found.append(type(optimizer))
+        compiled(vae, optimizer)
+
+    monkeypatch.setattr(variational.VAE, "compile", recording)
+    words = ("--weighted_images=1", f"--data_dir={data_dir}", f"--out_dir={tmp_path}")
+    try:
+        done = command(
+            "pretrain_vae", *SHORT, *words, "--mixed_precision=mixed_float16"
+        )
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert done.returncode == 0, done.stderr
+    assert found == [keras.optimizers.LossScaleOptimizer]
 
 
 def test_five_pictures_are_enough(command, tmp_path):

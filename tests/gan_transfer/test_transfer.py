@@ -248,6 +248,20 @@ def test_layerwise_adam_configuration_round_trip():
         assert float(copy.learning_rate) == pytest.approx(0.02)
 
 
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_adam_scales_the_loss_in_float16_alone(policy):
+    keras.config.set_dtype_policy(policy)
+    try:
+        optimizer = transfer.adam({"a": 0.1}, learning_rate=0.02, beta_1=0.4)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    if policy == "mixed_float16":
+        assert type(optimizer) is keras.optimizers.LossScaleOptimizer
+        optimizer = optimizer.inner_optimizer
+    assert type(optimizer) is transfer.LayerwiseAdam
+    assert (optimizer.rates, optimizer.beta_1) == ({"a": 0.1}, 0.4)
+
+
 def _gan():
     gan = adversarial.GAN(*_pair(width=2))
     gan.compile(transfer.LayerwiseAdam(), transfer.LayerwiseAdam())
