@@ -9,7 +9,14 @@ Example:
 from experiments.support import console, flags, generation, judging, reconstruction
 from experiments.support import session as sessions
 
-flags.adopt(*generation.DATA_FLAGS, generation.SOURCE)
+flags.adopt(
+    flags.DATASET,
+    flags.DATA_DIR,
+    flags.FALLBACK_DATASET,
+    flags.OUT_DIR,
+    flags.OVERWRITE,
+    generation.SOURCE,
+)
 
 
 def main(argv):

@@ -25,8 +25,6 @@ flags.adopt(
     flags.DATASET,
     flags.DATA_DIR,
     flags.FALLBACK_DATASET,
-    flags.LIMIT,
-    flags.SEED,
     flags.OUT_DIR,
 )
 

@@ -39,6 +39,9 @@ from gan_transfer.networks import presets
         ("pretrain steps=5", ["'steps=5' is not a flag: write --name=value"]),
         ("sample --steps=5", ["--steps has no effect on", "leave it out"]),
         ("sample --width=8", ["--width has no effect on", "leave it out"]),
+        ("translate --limit=5", ["--limit has no effect on", "leave it out"]),
+        ("reconstruct --limit=5", ["--limit has no effect on", "leave it out"]),
+        ("reconstruct --seed=5", ["--seed has no effect on", "leave it out"]),
         ("evaluate --loss=hinge", ["--loss has no effect on", "leave it out"]),
     ],
 )
