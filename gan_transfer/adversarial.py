@@ -106,10 +106,20 @@ class GAN(sampling.Generative):
             augmentation: of every image the discriminator sees, or None.
             averaging: decay of the generator's weight average, in [0, 1); 0 copies. It
                 starts lower, min(averaging, (1 + t) / (10 + t)).
+
+        Raises:
+            InputError: too many discriminator steps, or an adaptive augmentation with a
+                loss that has no threshold to see overfitting by.
         """
         if not 1 <= discriminator_steps < training.DRAWS // D_DRAWS:
             raise errors.InputError(
                 f"discriminator_steps is {discriminator_steps}; choose 1 to 7"
+            )
+        adaptive = augmentation is not None and augmentation.target is not None
+        if adaptive and loss.threshold is None:
+            raise errors.InputError(
+                f"scores of the {loss.name} loss have no threshold, which the adaptive "
+                "augmentation needs; use another one (--augment=diffaugment)"
             )
         self.generator_optimizer = generator_optimizer
         self.discriminator_optimizer = discriminator_optimizer
@@ -237,7 +247,12 @@ class GAN(sampling.Generative):
         if context.num_replicas_in_sync > 1:  # one probability for all
             real_scores = context.all_gather(real_scores, axis=0)
         self.augment_probability.assign(
-            self.augmentation.adapted(self.augment_probability, real_scores, shown)
+            self.augmentation.adapted(
+                self.augment_probability,
+                real_scores,
+                shown,
+                self.loss_family.threshold,
+            )
         )
 
     @property

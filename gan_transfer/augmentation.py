@@ -86,7 +86,8 @@ class Augmentation:
         probability: of each transform for each image, in [0, 1]; the start value when
             `target` is given.
         target: None for a fixed probability; otherwise the adaptive one holds the
-            overfitting signal r = E sign(D(x)) at this value (0.6 in the paper).
+            overfitting signal r = E sign(D(x) - threshold) at this value (0.6 in the
+            paper, whose loss has the threshold 0).
         ramp_images: images shown while the adaptive probability moves by 1.
 
     Raises:
@@ -132,13 +133,19 @@ class Augmentation:
         return images
 
     def adapted(
-        self, probability: tf.Tensor, real_scores: tf.Tensor, shown: int
+        self,
+        probability: tf.Tensor,
+        real_scores: tf.Tensor,
+        shown: int,
+        threshold: float = 0.0,
     ) -> tf.Tensor:
         """Next adaptive probability after `shown` images, clamped to [0, 0.8].
 
-        p' = p + sign(E sign(D(x)) - target) shown / ramp_images
+        p' = p + sign(E sign(D(x) - threshold) - target) shown / ramp_images, with the
+        `losses.AdversarialLoss.threshold` of D's loss.
         """
-        overfitting = tf.reduce_mean(tf.sign(tf.cast(real_scores, tf.float32)))
+        margins = tf.cast(real_scores, tf.float32) - threshold
+        overfitting = tf.reduce_mean(tf.sign(margins))
         step = tf.cast(shown, tf.float32) / self.ramp_images
         step *= tf.sign(overfitting - self.target)
         return tf.clip_by_value(probability + step, 0.0, MAX_ADAPTIVE_PROBABILITY)

@@ -23,12 +23,15 @@ class AdversarialLoss:
         discriminator: `(r, f) -> scalar`.
         generator: `(r, f) -> scalar`; `r` is None unless `needs_real`.
         needs_real: the generator's part compares with real images' scores.
+        threshold: score between real and generated images; None where scores mean
+            nothing but their differences.
     """
 
     name: str
     discriminator: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
     generator: Callable[[tf.Tensor | None, tf.Tensor], tf.Tensor]
     needs_real: bool = False
+    threshold: float | None = 0.0
 
 
 def _float32(scores: tf.Tensor) -> tf.Tensor:
@@ -72,6 +75,7 @@ least_squares = AdversarialLoss(
         0.5 * (_mean(tf.square(_float32(real) - 1.0)) + _mean(_float32(fake) ** 2))
     ),
     generator=lambda real, fake: 0.5 * _mean(tf.square(_float32(fake) - 1.0)),
+    threshold=0.5,
 )
 
 wasserstein = AdversarialLoss(
@@ -80,6 +84,7 @@ wasserstein = AdversarialLoss(
     name="wasserstein",
     discriminator=lambda real, fake: _mean(fake) - _mean(real),
     generator=lambda real, fake: -_mean(fake),
+    threshold=None,
 )
 
 
@@ -97,6 +102,7 @@ huber = AdversarialLoss(
     name="huber",
     discriminator=lambda real, fake: _huber(real, 1.0) + _huber(fake, 0.0),
     generator=lambda real, fake: _huber(fake, 1.0),
+    threshold=0.5,
 )
 
 hinge = AdversarialLoss(
@@ -116,6 +122,7 @@ relativistic = AdversarialLoss(
     discriminator=lambda real, fake: _mean(_softplus(_float32(fake) - _float32(real))),
     generator=lambda real, fake: _mean(_softplus(_float32(real) - _float32(fake))),
     needs_real=True,
+    threshold=None,
 )
 
 FAMILIES = {

@@ -59,6 +59,8 @@ def test_wrong_flags_end_with_status_1(
 def test_models_losses_and_recipes_that_flags_list_are_those_there_are():
     assert list(generation.MODELS) == list(presets.NAMES)
     assert set(generation.LOSSES) == set(losses.FAMILIES)
+    uncentred = {n for n, loss in losses.FAMILIES.items() if loss.threshold is None}
+    assert set(generation.UNCENTRED) == uncentred
     assert set(finetune.RECIPES) == {"auto", "scratch", *recipes.RECIPES}
     known = recipes.RESTORATION_RECIPES
     assert set(finetune_restorer.RECIPES) == set(known)

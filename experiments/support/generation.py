@@ -63,8 +63,9 @@ AUGMENT = absl_flags.DEFINE_string(
     "augment",
     "auto",
     "none, diffaugment (colour, translation, cutout), ada (the same with adaptive "
-    "probability), or transforms joined by commas (translation,cutout); auto: none for "
-    "training from scratch, by the number of images for fine-tuning",
+    "probability; not with --loss=wasserstein or relativistic), or transforms joined "
+    "by commas (translation,cutout); auto: none for training from scratch, by the "
+    "number of images for fine-tuning",
 )
 BETA_1 = absl_flags.DEFINE_float(
     "beta_1", 0.5, "of Adam, 0 to 1; restorers: 0.9 unless given", 0.0, 0.9999
@@ -91,6 +92,8 @@ MODELS = (
 LOSSES = (
     "non_saturating minimax least_squares huber wasserstein hinge relativistic".split()
 )
+# Of these, scores have no threshold between real and generated images.
+UNCENTRED = ("wasserstein", "relativistic")
 DATA_FLAGS = (
     flags.DATASET,
     flags.DATA_DIR,
@@ -241,6 +244,11 @@ def settings(chosen_augment: str = "none"):
         raise errors.InputError(
             "--loss=wasserstein needs a Lipschitz discriminator: add "
             "--penalty=gradient_penalty or --clip=0.01"
+        )
+    if loss in UNCENTRED and AUGMENT.value == "ada":
+        raise errors.InputError(
+            f"--augment=ada needs a loss whose scores tell real from generated, and "
+            f"those of --loss={loss} only compare: use --augment=diffaugment"
         )
     return recipes.Settings(
         learning_rate=flags.LEARNING_RATE.value,

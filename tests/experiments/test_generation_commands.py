@@ -190,6 +190,11 @@ def test_flags_without_effect_are_refused(command, material, tmp_path, words, me
     assert not (tmp_path / "out").exists()
 
 
+def test_adaptive_augmentation_needs_a_loss_with_a_threshold(refused):
+    words = "pretrain --dataset={m}/grey.npz --loss=relativistic --augment=ada {short}"
+    refused(words, "--augment=ada needs a loss", "use --augment=diffaugment")
+
+
 def test_a_recipe_that_fits_no_layer_is_refused(refused):
     words = "finetune --dataset={m}/sets/mnist.npz --source={m}/e.gan.npz "
     refused(words + "--recipe=scale_shift --steps=2", "'.*_bn'", "a recipe (--recipe)")

@@ -190,6 +190,22 @@ def test_adaptive_probability_follows_the_sign_of_the_real_scores(steps):
         assert float(gan.augment_probability) == pytest.approx(before + sign * move)
 
 
+@pytest.mark.parametrize(("score", "sign"), [(0.45, -1), (0.55, 1)])
+def test_adaptive_probability_counts_from_the_threshold_of_the_loss(score, sign):
+    gan = make(augmentation=ADA, loss=losses.least_squares)
+    kernel, bias = gan.discriminator.get_layer("head_dense").weights
+    kernel.assign(tf.zeros_like(kernel))
+    bias.assign([score])
+    gan.train_step(real())
+    assert float(gan.augment_probability) == pytest.approx(0.5 + sign * BATCH / 100)
+
+
+@pytest.mark.parametrize("loss", [losses.wasserstein, losses.relativistic])
+def test_adaptive_augmentation_needs_a_threshold(loss):
+    with pytest.raises(errors.InputError, match=f"{loss.name} .*--augment=diffaugment"):
+        make(augmentation=ADA, loss=loss)
+
+
 def test_a_later_phase_goes_on_with_the_adapted_probability():
     gan = make(augmentation=ADA)
     gan.train_step(real())

@@ -229,6 +229,21 @@ def test_adapted_probability(start, scores, expected):
     assert float(found) == pytest.approx(expected, abs=1e-7)
 
 
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ([0.51, 0.9, 1.2, 0.6], 0.3 + 0.032),  # r = 1
+        ([0.51, 0.9, 1.2, 0.49], 0.3 - 0.032),  # r = 0.5
+        ([0.5, 0.5, 0.5, 0.5], 0.3 - 0.032),  # r = 0
+    ],
+)
+def test_adapted_probability_counts_from_the_threshold(scores, expected):
+    adaptive = augmentation.Augmentation(probability=0.0, target=0.6, ramp_images=1000)
+    scores = tf.constant(scores)[:, None]
+    found = adaptive.adapted(tf.constant(0.3), scores, 32, 0.5)
+    assert float(found) == pytest.approx(expected, abs=1e-7)
+
+
 def test_adapted_reads_bfloat16_scores():
     adaptive = augmentation.Augmentation(probability=0.0, target=0.6)
     scores = tf.ones((1000, 1), tf.bfloat16)

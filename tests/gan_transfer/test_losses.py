@@ -113,6 +113,26 @@ def test_large_scores_stay_finite():
 
 
 @pytest.mark.parametrize("name", EXPECTED)
+def test_equal_scores_are_stationary_at_the_threshold_if_there_is_one(name):
+    loss = losses.by_name(name)
+
+    def slope(score):
+        scores = _scores([score])
+        with tf.GradientTape() as tape:
+            tape.watch(scores)
+            value = loss.discriminator(scores, scores)
+        return float(tape.gradient(value, scores)[0, 0])
+
+    if name in ("wasserstein", "relativistic"):
+        assert loss.threshold is None
+        assert slope(-3.0) == slope(0.0) == slope(3.0) == 0.0
+    else:
+        assert loss.threshold == (0.5 if name in ("least_squares", "huber") else 0.0)
+        assert slope(loss.threshold) == 0.0
+        assert slope(loss.threshold - 3.0) < 0.0 < slope(loss.threshold + 3.0)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
 def test_generators_pull_scores_up(name):
     assert _generator_slope(losses.by_name(name), 0.25) < 0
 
