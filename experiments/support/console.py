@@ -12,6 +12,7 @@ from absl import app
 from absl import flags as absl_flags
 
 from experiments.support import flags
+from experiments.support import run as run_directories
 from gan_transfer import errors
 
 _REMEDIES = {
@@ -45,6 +46,8 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
             return _fail(f"error: {describe(error)}{remedy}", BAD_INPUT)
         except KeyboardInterrupt:
             return _fail("stopped; run the same command again to continue", INTERRUPTED)
+        finally:
+            run_directories.release()
 
     app.run(guarded)
 

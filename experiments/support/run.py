@@ -15,6 +15,11 @@ from typing import Any
 
 from gan_transfer import errors, writing
 
+try:
+    import fcntl
+except ImportError:  # Windows has other locks, and none of folders
+    fcntl = None
+
 _FLAGS = "flags.txt"
 _TEMPORARY = ".tmp"
 # Where things lie and how much is printed does not make another experiment.
@@ -36,6 +41,9 @@ _ENDINGS = """
     *.csv *.json *.md *.h5 *.keras *.npz *.png *.log flags.txt events.* tasks.sqlite*
     .*.tmp
 """.split()
+
+# Device and inode of the folders this process works in -> their descriptors.
+_locked: dict[tuple[int, int], int] = {}
 
 
 def make_folder(path: str | os.PathLike[str]) -> pathlib.Path:
@@ -105,7 +113,8 @@ class RunDirectory:
         """Makes the folder of a run, or finds the same run again.
 
         `flags.txt` keeps the configuration as a flagfile: `--flagfile=.../flags.txt`
-        repeats the run.
+        repeats the run. Other processes are kept out until `release` or the end of
+        this one, however it ends.
 
         Args:
             path: the folder, made with its parents where missing.
@@ -120,10 +129,11 @@ class RunDirectory:
 
         Raises:
             errors.InputError: the folder holds another configuration's run or no run
-                at all, or a file stands in its way.
+                at all, another process works in it, or a file stands in its way.
             OSError: the folder cannot be written to.
         """
         folder = make_folder(path)
+        _lock(folder)
         held = held_configuration(folder)
         if overwrite and held is not None:
             _remove_artefacts(folder)
@@ -198,6 +208,34 @@ class RunDirectory:
         )
         with writing.replacing(self.path("summary.json")) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def release() -> None:
+    """Lets other processes into the folders that `RunDirectory.open` opened."""
+    while _locked:
+        os.close(_locked.popitem()[1])
+
+
+def _lock(folder: pathlib.Path) -> None:
+    if fcntl is None:
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    status = os.fstat(descriptor)
+    key = status.st_dev, status.st_ino
+    try:
+        if key not in _locked:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _locked[key] = descriptor
+    except BlockingIOError:
+        raise errors.InputError(
+            f"{folder}: another process works in this folder; wait for its end, or "
+            "give another --out_dir"
+        ) from None
+    except OSError:  # network file systems without locks of folders
+        pass
+    finally:
+        if _locked.get(key) != descriptor:
+            os.close(descriptor)
 
 
 def _flagfile(configuration: Mapping[str, str]) -> str:

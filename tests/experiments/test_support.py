@@ -259,6 +259,26 @@ def test_open_refuses_a_file_in_its_way(tmp_path, inside):
         run.RunDirectory.open(tmp_path / "file" / inside, {"steps": "5"})
 
 
+def test_a_folder_is_one_processes_until_that_ends(folder):
+    code = "from experiments.support import run; import sys, time; "
+    code += "run.RunDirectory.open(sys.argv[1], {'steps': '5'}); print(flush=True); "
+    line = [sys.executable, "-c", code + "time.sleep(60)", str(folder)]
+    with subprocess.Popen(line, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        for overwrite in (False, True):
+            with pytest.raises(errors.InputError, match="another process works in"):
+                run.RunDirectory.open(folder, {"steps": "5"}, overwrite)
+        other.kill()
+    for _ in range(2):
+        assert run.RunDirectory.open(folder, {"steps": "5"}).resumed
+    assert os.listdir(folder) == ["flags.txt"]
+    refused = subprocess.run(line, capture_output=True, text=True)
+    assert "InputError" in refused.stderr and "another process" in refused.stderr
+    run.release()
+    line[2] = code
+    subprocess.run(line, check=True, capture_output=True)
+
+
 def test_summary_holds_the_numbers_and_what_made_them(folder):
     directory = run.RunDirectory.open(folder, {"steps": "5"})
     directory.write_summary({"z": np.float32(0.5), "a": {"b": np.arange(2)}})
