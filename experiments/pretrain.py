@@ -15,7 +15,7 @@ import math
 
 from absl import flags as absl_flags
 
-from experiments.support import console, flags, generation, judging
+from experiments.support import compiling, console, flags, generation, judging
 from experiments.support import session as sessions
 
 _TRAINING = absl_flags.DEFINE_enum(
@@ -29,7 +29,7 @@ _TRAINING = absl_flags.DEFINE_enum(
 _DENSITY = absl_flags.DEFINE_float(
     "density", 0.3, "share of weights that the sparse strategies keep", 0.01, 0.99
 )
-flags.adopt(*generation.TRAINING_FLAGS, *generation.NETWORK_FLAGS, generation.WITHOUT)
+flags.adopt(*compiling.TRAINING_FLAGS, *generation.NETWORK_FLAGS, generation.WITHOUT)
 
 _DEFAULT_STEPS = 4000
 
@@ -37,7 +37,8 @@ _DEFAULT_STEPS = 4000
 def main(argv):
     """Train, evaluate, write models and pictures."""
     model = flags.one_of(flags.MODEL, generation.MODELS)
-    flags.one_of(flags.LOSS, generation.LOSSES)
+    compiling.check()
+    generation.check_layer_flags(model)
     if _DENSITY.present and _TRAINING.value == "dense":
         raise absl_flags.Error("--density has no effect on --training=dense")
     with console.quiet_tensorflow():
@@ -46,7 +47,7 @@ def main(argv):
 
     images = generation.load_images(*generation.wanted_format(model))
     two_stage = _TRAINING.value == "two_stage"
-    settings = generation.settings("diffaugment" if two_stage else "none")
+    settings = compiling.settings("diffaugment" if two_stage else "none")
     classes = generation.classes(images)
     description = {
         "model": model,
@@ -66,7 +67,6 @@ def main(argv):
             width=generation.WIDTH.value,
             latent_dim=generation.LATENT_DIM.value,
         )
-        generation.check_layer_flags(model)
         gan = adversarial.GAN(*networks, seed=flags.SEED.value)
         description["latent_dim"] = gan.latent_dim
         steps = flags.STEPS.value or _DEFAULT_STEPS

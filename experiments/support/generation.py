@@ -1,4 +1,4 @@
-"""Flags of the generation scripts, and what they stand for: data, settings, scores.
+"""Flags of the generation scripts, and what they stand for: data, networks, runs.
 
 Import it at the top for the flags; TensorFlow and the packages are imported inside the
 functions, after the flags are checked.
@@ -37,36 +37,6 @@ LATENT_DIM = absl_flags.DEFINE_integer(
 CONDITIONAL = absl_flags.DEFINE_boolean(
     "conditional", False, "give both networks the class labels of the data set"
 )
-PENALTY = absl_flags.DEFINE_enum(
-    "penalty",
-    "r1",
-    ["none", "r1", "r2", "r1_r2", "gradient_penalty"],
-    "gradient penalty on the discriminator",
-)
-PENALTY_WEIGHT = absl_flags.DEFINE_float(
-    "penalty_weight",
-    None,
-    "weight of --penalty, above 0; default: 0.1, and 10 for gradient_penalty",
-    lower_bound=1e-6,
-)
-PENALTY_EVERY = absl_flags.DEFINE_integer(
-    "penalty_every",
-    None,
-    "apply --penalty on every n-th update, times n; default: 8, and 1 for "
-    "gradient_penalty",
-    lower_bound=1,
-)
-CLIP = absl_flags.DEFINE_float(
-    "clip", None, "clip the discriminator's weights to +- this", lower_bound=1e-6
-)
-AUGMENT = absl_flags.DEFINE_string(
-    "augment",
-    "auto",
-    "none, diffaugment (colour, translation, cutout), ada (the same with adaptive "
-    "probability; not with --loss=wasserstein or relativistic), or transforms joined "
-    "by commas (translation,cutout); auto: none for training from scratch, by the "
-    "number of images for fine-tuning",
-)
 BETA_1 = absl_flags.DEFINE_float(
     "beta_1", 0.5, "of Adam, 0 to 1; restorers: 0.9 unless given", 0.0, 0.9999
 )
@@ -85,15 +55,15 @@ BACKBONE = absl_flags.DEFINE_string(
     "its cache or the network); default: a shipped classifier for 28x28 grey images",
 )
 # The defaults first.
+_SCALABLE = ("dcgan", "sngan", "sagan", "prelu", "relu")
 MODELS = (
-    "dcgan sngan sagan prelu relu document_a_mnist document_b_256 document_c_64 "
-    "document_e_mnist tensorflow_tutorial".split()
+    *_SCALABLE,
+    *("document_a_mnist", "document_b_256", "document_c_64", "document_e_mnist"),
+    "tensorflow_tutorial",
 )
 LOSSES = (
     "non_saturating minimax least_squares huber wasserstein hinge relativistic".split()
 )
-# Of these, scores have no threshold between real and generated images.
-UNCENTRED = ("wasserstein", "relativistic")
 DATA_FLAGS = (
     flags.DATASET,
     flags.DATA_DIR,
@@ -102,27 +72,6 @@ DATA_FLAGS = (
     flags.OUT_DIR,
     flags.OVERWRITE,
     flags.SEED,
-)
-TRAINING_FLAGS = (
-    *DATA_FLAGS,
-    flags.STEPS,
-    flags.BATCH_SIZE,
-    flags.STRATEGY,
-    flags.MIXED_PRECISION,
-    flags.VERBOSE,
-    flags.LOSS,
-    PENALTY,
-    PENALTY_WEIGHT,
-    PENALTY_EVERY,
-    CLIP,
-    AUGMENT,
-    flags.LEARNING_RATE,
-    BETA_1,
-    BETA_2,
-    AVERAGING,
-    DISCRIMINATOR_STEPS,
-    flags.EVALUATIONS,
-    BACKBONE,
 )
 NETWORK_FLAGS = (
     flags.SIZE,
@@ -221,51 +170,6 @@ def settings_with(augment: str):
     return recipes.Settings(augmentation=augmentation.by_name(augment))
 
 
-def settings(chosen_augment: str = "none"):
-    """`recipes.Settings` from the flags; `--augment=auto` means `chosen_augment`."""
-    from gan_transfer import augmentation, losses, recipes, regularization
-
-    kinds = {
-        "none": (),
-        "r1": (regularization.R1,),
-        "r2": (regularization.R2,),
-        "r1_r2": (regularization.R1, regularization.R2),
-        "gradient_penalty": (regularization.GradientPenalty,),
-    }
-    for holder in (PENALTY_WEIGHT, PENALTY_EVERY):
-        if PENALTY.value == "none" and holder.present:
-            raise absl_flags.Error(
-                f"--{holder.name} has no effect on --penalty=none: leave it out"
-            )
-    one_centred = PENALTY.value == "gradient_penalty"
-    loss = flags.one_of(flags.LOSS, LOSSES)
-    weight = PENALTY_WEIGHT.value or (10.0 if one_centred else 0.1)
-    if loss == "wasserstein" and not (one_centred or CLIP.value):
-        raise errors.InputError(
-            "--loss=wasserstein needs a Lipschitz discriminator: add "
-            "--penalty=gradient_penalty or --clip=0.01"
-        )
-    if loss in UNCENTRED and AUGMENT.value == "ada":
-        raise errors.InputError(
-            f"--augment=ada needs a loss whose scores tell real from generated, and "
-            f"those of --loss={loss} only compare: use --augment=diffaugment"
-        )
-    return recipes.Settings(
-        learning_rate=flags.LEARNING_RATE.value,
-        beta_1=BETA_1.value,
-        beta_2=BETA_2.value,
-        loss=losses.by_name(loss),
-        discriminator_steps=DISCRIMINATOR_STEPS.value,
-        penalties=tuple(kind(weight) for kind in kinds[PENALTY.value]),
-        penalize_every=PENALTY_EVERY.value or (1 if one_centred else 8),
-        clip=CLIP.value,
-        augmentation=augmentation.by_name(
-            chosen_augment if AUGMENT.value == "auto" else AUGMENT.value
-        ),
-        averaging=AVERAGING.value,
-    )
-
-
 def evaluations(steps: int) -> tuple[int, int]:
     """How often a run of `steps` updates is evaluated, and the updates in between.
 
@@ -309,10 +213,8 @@ def check_layer_flags(model: str) -> None:
     Raises:
         InputError: `--width` or `--latent_dim` with one of the documents' networks.
     """
-    from gan_transfer.networks import presets
-
     for holder in (WIDTH, LATENT_DIM):
-        if presets.image_format(model) != (None, None) and holder.present:
+        if model not in _SCALABLE and holder.present:
             raise errors.InputError(
                 f"--{holder.name} has no effect on --model={model}, whose layer sizes "
                 "are fixed; leave it out, or use --model=dcgan"

@@ -5,7 +5,7 @@ import time
 
 from absl import flags as absl_flags
 
-from experiments.support import console, figures, flags, generation, judging
+from experiments.support import compiling, console, figures, flags, generation, judging
 from experiments.support import session as sessions
 
 RECIPES = (
@@ -21,7 +21,7 @@ BATCH_NORM = absl_flags.DEFINE_enum(
 )
 FLAGS = (
     flags.RECIPE,
-    *generation.TRAINING_FLAGS,
+    *compiling.TRAINING_FLAGS,
     flags.SIZE,
     flags.CHANNELS,
     generation.CONDITIONAL,
@@ -48,7 +48,7 @@ def run(script: str, candidates: list[str]) -> None:
         candidates: sources; the one nearest to the target is taken. Without `--size`
             and `--channels` the images get the first one's format.
     """
-    flags.one_of(flags.LOSS, generation.LOSSES)
+    compiling.check()
     asked = flags.one_of(flags.RECIPE, RECIPES)
     for holder in (generation.DEPTH, BATCH_NORM):
         if holder.present and asked not in _FREEZING:
@@ -62,7 +62,7 @@ def run(script: str, candidates: list[str]) -> None:
     size = flags.SIZE.value or about["size"]
     images = generation.load_images(size, flags.CHANNELS.value or about["channels"])
     augment, steps = choose(len(images.train))
-    settings = generation.settings(augment)
+    settings = compiling.settings(augment)
     steps = flags.STEPS.value or steps
     with generation.strategy_scope():
         gaps = {name: _gap(name, images) for name in candidates}

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 
 import keras
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 from experiments import sample
 from experiments.support import generation
 from gan_transfer import data, features, metrics, pretrained, sampling, subsets
+from gan_transfer.networks import presets
 
 
 def write_pictures(folder, count, side):
@@ -190,9 +192,53 @@ def test_flags_without_effect_are_refused(command, material, tmp_path, words, me
     assert not (tmp_path / "out").exists()
 
 
-def test_adaptive_augmentation_needs_a_loss_with_a_threshold(refused):
-    words = "pretrain --dataset={m}/grey.npz --loss=relativistic --augment=ada {short}"
-    refused(words, "--augment=ada needs a loss", "use --augment=diffaugment")
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        ("--loss=wasserstein", ["needs a Lipschitz discriminator", "--clip=0.01"]),
+        ("--augment=mixup", ["--augment=mixup", "diffaugment", "translation"]),
+        ("--augment=cutout,", ["--augment=cutout,", "joined by commas"]),
+        (
+            "--loss=relativistic --augment=ada",
+            ["--augment=ada needs a loss", "use --augment=diffaugment"],
+        ),
+    ],
+)
+@pytest.mark.parametrize("script", ["pretrain", "finetune"])
+def test_flags_that_contradict_each_other_need_no_tensorflow(
+    refused, monkeypatch, script, words, parts
+):
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    refused(f"{script} --dataset=no.npz {words}", *parts)
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (
+            "--dataset={m}/grey.npz --model=document_a_mnist --size=64",
+            ["--size=64 does not fit --model=document_a_mnist, which is for 28"],
+        ),
+        (
+            "--dataset={m}/grey.npz --model=tensorflow_tutorial --channels=3",
+            ["--channels=3 does not fit --model=tensorflow_tutorial"],
+        ),
+        (
+            "--dataset={m}/labelled.npz --model=document_e_mnist --conditional",
+            ["without classes", "use --model=dcgan"],
+        ),
+    ],
+)
+def test_networks_of_one_format_refuse_another(refused, words, parts):
+    refused(f"pretrain {words}", *parts)
+
+
+def test_layer_sizes_that_are_fixed_need_no_tensorflow(refused, monkeypatch):
+    fixed = [each for each in presets.NAMES if presets.image_format(each)[0]]
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    for model in fixed:
+        words = f"pretrain --dataset=no.npz --model={model} --latent_dim=9"
+        refused(words, f"--latent_dim has no effect on --model={model}")
 
 
 def test_a_recipe_that_fits_no_layer_is_refused(refused):
