@@ -13,7 +13,14 @@ Example:
 
 from absl import flags as absl_flags
 
-from experiments.support import console, flags, generation, judging, reconstruction
+from experiments.support import (
+    console,
+    flags,
+    generation,
+    judging,
+    reconstruction,
+    transferring,
+)
 from experiments.support import session as sessions
 
 MODELS = ("vae_dense", "vae_conv")
@@ -62,6 +69,7 @@ def main(argv):
         raise absl_flags.Error(
             f"--recipe={recipe} is for pretrained weights: name some by --start_from"
         )
+    transferring.check(recipe)
     with console.quiet_tensorflow():
         import keras
 

@@ -28,8 +28,9 @@ FLAGS = (
     generation.DEPTH,
     BATCH_NORM,
 )
-# Those that freeze stages up to --depth, by the policy --batch_norm.
+# Those that freeze stages up to --depth; and all that obey --batch_norm.
 _FREEZING = ("auto", "freeze_discriminator", "freeze_generator", "gradual_thaw")
+_OBEYING = ((generation.DEPTH, _FREEZING), (BATCH_NORM, (*_FREEZING, "new_head")))
 _SAMPLES = 2000  # of a source, for the domain gap; half of them shape its balls
 _JUDGED = 1000  # samples whose diversity is reported
 
@@ -38,6 +39,19 @@ def choose(count: int) -> tuple[str, int]:
     """Augmentation and steps for `count` target images."""
     augment = "none" if count > 5000 else "diffaugment"
     return augment, min(4000, max(1000, 2 * count))
+
+
+def check(recipe: str) -> None:
+    """Refuse what a recipe does not obey.
+
+    Raises:
+        absl.flags.Error: `--depth` or `--batch_norm` with a recipe of another kind.
+    """
+    for holder, recipes in _OBEYING:
+        if holder.present and recipe not in recipes:
+            raise absl_flags.Error(
+                f"--{holder.name} has no effect on --recipe={recipe}: leave it out"
+            )
 
 
 def run(script: str, candidates: list[str]) -> None:
@@ -50,11 +64,7 @@ def run(script: str, candidates: list[str]) -> None:
     """
     compiling.check()
     asked = flags.one_of(flags.RECIPE, RECIPES)
-    for holder in (generation.DEPTH, BATCH_NORM):
-        if holder.present and asked not in _FREEZING:
-            raise absl_flags.Error(
-                f"--{holder.name} has no effect on --recipe={asked}: leave it out"
-            )
+    check(asked)
     with console.quiet_tensorflow():
         from gan_transfer import cross_domain, diversity, pretrained
 

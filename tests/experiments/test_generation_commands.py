@@ -178,6 +178,10 @@ def test_every_row_of_a_walk_has_one_class():
             "--depth has no effect on --recipe=scale_shift",
         ),
         (
+            "finetune --dataset={m}/grey.npz --recipe=fine_tune --batch_norm=frozen",
+            "--batch_norm has no effect on --recipe=fine_tune",
+        ),
+        (
             "transfer_study --dataset={m}/grey.npz --methods=scratch --depth=2",
             "--depth is for the FreezeD methods",
         ),

@@ -168,4 +168,8 @@ def test_another_likelihood_than_the_sources_is_refused(command, trained, tmp_pa
     done = command("pretrain_vae", *SHORT, "--recipe=scale_shift", f"--out_dir={out}")
     assert done.returncode == 1
     assert "--recipe=scale_shift is for pretrained weights" in done.stderr
+    start = f"--start_from={trained}"
+    done = command("pretrain_vae", *SHORT, "--depth=3", start, f"--out_dir={out}")
+    assert done.returncode == 1
+    assert "--depth has no effect on --recipe=fine_tune" in done.stderr
     assert not out.exists()
