@@ -11,13 +11,25 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gan_transfer import errors, tasks
+from gan_transfer import data, errors, tasks
 
 STROKES = ("plain", "bold", "outline")
 _HUES = 6
 # Tasks of a group share their strokes and the sector of the ink's hue.
 GROUPS = tuple(f"{strokes}/{hue}" for strokes in STROKES for hue in range(_HUES))
 _PAPERS = (0.85, 1.0), (0.0, 0.25)  # brightness, light or dark
+
+
+def bold(drawings: np.ndarray) -> np.ndarray:
+    """Maximum over 3x3 pixels of bright drawings `[N, H, W, C]` (document D 3.1.1)."""
+    height, width = drawings.shape[1:3]
+    padded = np.pad(drawings, ((0, 0), (1, 1), (1, 1), (0, 0)), "edge")
+    parts = [
+        padded[:, top : top + height, left : left + width]
+        for top in range(3)
+        for left in range(3)
+    ]
+    return np.max(parts, axis=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,17 +53,7 @@ class Redrawing:
         """Redraw grey drawings, float32 `[N, H, W, 3]` in [-1, 1], same shape out."""
         x = (drawings[..., :1] + 1) / 2
         if self.strokes != "plain":
-            height, width = x.shape[1:3]
-            padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-            bold = np.max(
-                [
-                    padded[:, top : top + height, left : left + width]
-                    for top in range(3)
-                    for left in range(3)
-                ],
-                axis=0,
-            )
-            x = bold if self.strokes == "bold" else bold - x
+            x = bold(x) if self.strokes == "bold" else bold(x) - x
         y = x * np.float32(self.ink) + (1 - x) * np.float32(self.paper)
         return np.float32(2 * y - 1)
 
@@ -93,7 +95,7 @@ class TranslationTask:
         """Images of A and, no partners, of B: float32 `[n, H, W, 3]` in [-1, 1]."""
         numbers = np.asarray(numbers, int)
         first, second = (
-            np.repeat(self.pixels[chosen] / np.float32(127.5) - 1, 3, axis=3)
+            np.repeat(data.to_float(self.pixels[chosen]), 3, axis=3)
             for chosen in (numbers, len(self) + numbers)
         )
         return first, self.mapping(second)

@@ -116,14 +116,9 @@ def _halves(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _outline(images: np.ndarray) -> np.ndarray:
     """Maximum over 3x3 pixels minus the pixel: strokes become their outlines."""
-    height, width = images.shape[1:3]
-    padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), "edge")
-    largest = images
-    for top in range(3):
-        for left in range(3):
-            part = padded[:, top : top + height, left : left + width]
-            largest = np.maximum(largest, part)
-    return largest - images
+    from gan_transfer import translation_tasks
+
+    return translation_tasks.bold(images) - images
 
 
 _MAPPINGS: dict[str, Mapping] = {

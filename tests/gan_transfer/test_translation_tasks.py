@@ -30,6 +30,16 @@ def test_strokes_in_closed_form():
             np.testing.assert_array_equal(redrawn[0, ..., channel], 1 - 2 * wanted)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_bold_is_the_largest_of_the_pixels_around(dtype):
+    drawings = np.random.default_rng(0).integers(0, 256, (2, 5, 7, 3)).astype(dtype)
+    found = translation_tasks.bold(drawings)
+    assert found.dtype == dtype
+    for row, column in np.ndindex(5, 7):
+        near = drawings[:, max(0, row - 1) : row + 2, max(0, column - 1) : column + 2]
+        np.testing.assert_array_equal(found[:, row, column], near.max((1, 2)))
+
+
 def test_half_tones_mix_ink_and_paper():
     drawing = np.zeros((1, 1, 1, 3), np.float32)
     redrawn = translation_tasks.Redrawing("plain", (0.2, 0.4, 1.0), (0.6, 0.0, 0.0))
