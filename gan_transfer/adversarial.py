@@ -22,15 +22,19 @@ class GAN(sampling.Generative):
 
     Generator and discriminator are Functional models as `networks` makes them; latent
     size, image shape and classes are read off them. After `compile`, `fit` takes
-    batches
-    of float32 images `[n B, H, W, C]` in [-1, 1] (or `(images, labels)` for conditional
-    networks), n = `discriminator_steps`.
+    batches of float32 images `[n B, H, W, C]` in [-1, 1] (or `(images, labels)` for
+    conditional networks), n = `discriminator_steps`.
 
     Attributes:
         generator, discriminator: the trained networks.
         averaged_generator: moving average of the generator's weights; what `generate`
-            uses.
+            uses. The constructor takes that of a stored GAN; None begins with a copy of
+            the generator.
         augment_probability: float32 scalar weight, see `augmentation.Augmentation`.
+        seed: fixes latents, augmentation and dropout together with `updates`.
+
+    Raises:
+        InputError: one of the networks takes class labels and the other does not.
     """
 
     IMAGE_ENDS = {"generator": "output", "discriminator": "input"}

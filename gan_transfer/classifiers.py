@@ -54,7 +54,7 @@ def train_classifier(
     train: dict[str, ImageSet],
     test: dict[str, ImageSet],
     *,
-    epochs: int = 8,
+    epochs: int = 12,
     batch_size: int = 128,
     seed: int = 0,
     verbose: int = 2,

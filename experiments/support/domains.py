@@ -17,7 +17,8 @@ DATASET_B = absl_flags.DEFINE_string(
     "dataset_b",
     None,
     "images of domain B, brought to the size and channels of --dataset, which is "
-    "domain A; default: one half of --dataset, the other half being domain A",
+    "domain A, and whole whatever --limit says; default: one half of --dataset, the "
+    "other half being domain A",
 )
 KNOWN_MAPPING = absl_flags.DEFINE_enum(
     "known_mapping",

@@ -19,6 +19,11 @@ def dense_encoder(
 ) -> keras.Model:
     """Dense encoder: pixels -> hidden layers -> q(z | x) (document C 3.1.2).
 
+    Args:
+        image_shape: `(H, W, C)` of the images.
+        latent_dim: length of the latent vectors.
+        units: widths of the hidden layers.
+
     Returns:
         A Functional model from images `[B, H, W, C]` in [-1, 1] to float32
         `[B, 2 latent_dim]`: means, then log variances.

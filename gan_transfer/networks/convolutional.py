@@ -114,6 +114,10 @@ def generator(
     Returns:
         A Functional model from latents `[B, latent_dim]` (or `[latents, labels]`,
         labels int32 `[B]`) to float32 images `[B, size, size, channels]` in [-1, 1].
+
+    Raises:
+        InputError: an unknown `activation`, or no block's output has the side
+            `attention`.
     """
     start = size // 2 ** (len(filters) - 1)
     x = inputs = keras.Input((latent_dim,), name="latents")
@@ -171,6 +175,10 @@ def discriminator(
     Returns:
         A Functional model from images `[B, size, size, channels]` (or `[images,
         labels]`) to unbounded float32 scores `[B, 1]`.
+
+    Raises:
+        InputError: an unknown `norm` or `activation`, or no block's output has the side
+            `attention`.
     """
     if norm not in ("none", "spectral"):
         raise errors.InputError(f"norm {norm!r} is not one of none, spectral")

@@ -48,6 +48,11 @@ def discriminator(
     The documents end in a sigmoid; the score here is its argument (the logit), since
     every loss works on logits.
 
+    Args:
+        image_shape: `(H, W, C)` of the images.
+        units: widths of the hidden layers.
+        slope: of the LeakyReLU after each; 0 makes it the ReLU that E 4 prints.
+
     Returns:
         A Functional model from images `[B, H, W, C]` to float32 scores `[B, 1]`.
     """

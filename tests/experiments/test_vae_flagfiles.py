@@ -53,6 +53,17 @@ def trained(command, data_dir, tmp_path_factory):
     return out
 
 
+@pytest.fixture(scope="module")
+def convolutional(command, data_dir, tmp_path_factory):
+    """What the flagfile of a transfer starts from: a run of conv_mnist.flags."""
+    out = tmp_path_factory.mktemp("vae") / "convolutional"
+    flagfile = ROOT / "experiments" / "flags" / "pretrain_vae" / "conv_mnist.flags"
+    words = (f"--flagfile={flagfile}", *TINY["pretrain_vae"])
+    done = command("pretrain_vae", *words, f"--data_dir={data_dir}", f"--out_dir={out}")
+    assert (done.returncode, done.stderr) == (0, "")
+    return out
+
+
 def written(folder):
     found = (p.relative_to(folder) for p in folder.rglob("*") if p.is_file())
     return {p.as_posix() for p in found if p.parts[0] != "tensorboard"}
@@ -63,15 +74,21 @@ def written(folder):
     [path for path in FLAGFILES if path.parent.name in TINY],
     ids=lambda path: f"{path.parent.name}-{path.stem}",
 )
-def test_flagfile_runs_for_two_steps(command, data_dir, trained, flagfile, tmp_path):
+def test_flagfile_runs_for_two_steps(
+    command, data_dir, trained, convolutional, flagfile, tmp_path
+):
     script, out = flagfile.parent.name, tmp_path / "out"
     words = [f"--flagfile={flagfile}", *TINY[script], f"--data_dir={data_dir}"]
     if script == "reconstruct":
         words.append(f"--source={trained}")
     elif "--start_from" in flagfile.read_text():
-        words += [f"--start_from={trained}", "--model=vae_dense"]
+        words.append(f"--start_from={convolutional}")
     done = command(script, *words, f"--out_dir={out}")
     assert done.returncode == 0, done.stderr
+    if "--start_from" in flagfile.read_text():
+        # Fashion has the digits' format: every layer with weights is copied.
+        counted = [line for line in done.stdout.splitlines() if " trained " in line]
+        assert len(counted) > 8 and not [x for x in counted if " new " in x]
     expected = PICTURES | {"flags.txt", "summary.json"}
     assert written(out) == (expected if script == "reconstruct" else WRITTEN)
     for name in written(out):
