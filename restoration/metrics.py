@@ -69,6 +69,18 @@ def psnr_y(truth: np.ndarray, image: np.ndarray) -> float:
     return _psnr(*map(_luma, _pair(truth, image, 3)))
 
 
+def mean_psnr(square_errors: np.ndarray) -> float:
+    """Mean PSNR in dB of images in [0, 1], by their mean square errors (A 2.2).
+
+    None counts with more than 100 dB: a single perfect image would be the mean.
+
+    Args:
+        square_errors: `[N]`, not negative.
+    """
+    square_errors = np.asarray(square_errors, np.float64)
+    return float(np.mean(-10.0 * np.log10(np.maximum(square_errors, 1e-10))))
+
+
 def psnr_missing(truth: np.ndarray, image: np.ndarray, mask: np.ndarray) -> float:
     """PSNR in dB over the missing pixels only (documents A 2.2, D 2.3, inpainting).
 

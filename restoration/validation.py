@@ -4,6 +4,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from restoration import metrics
+
 _DRAWS = 4
 
 
@@ -39,15 +41,15 @@ class Validation:
     def scores(self, network: keras.Model) -> dict[str, float]:
         """Returns `val_psnr`, `val_rmse`, and if told `val_psnr_25`, of a network.
 
-        PSNR in dB, mean over the crops, not quantised; `val_rmse`, the measure to
-        select by, is the mean over the crops of the training damage's root mean square
-        error, in levels of 255.
+        `metrics.mean_psnr` in dB over the crops, not quantised; `val_rmse`, the measure
+        to select by, is the mean over the crops of the training damage's root mean
+        square error, in levels of 255.
         """
         mixed = _errors(network, self.mixed, np.tile(self.clean, (_DRAWS, 1, 1, 1)))
         scores = _scores(mixed)
         if self.noisy is not None:
             noisy = _errors(network, self.noisy, self.clean)
-            scores = {"val_psnr_25": _psnr(noisy), **scores}
+            scores = {"val_psnr_25": metrics.mean_psnr(noisy**2), **scores}
         return scores
 
 
@@ -74,12 +76,11 @@ def _errors(network, inputs, clean: np.ndarray) -> np.ndarray:
     return np.sqrt(np.mean(difference**2, axis=(1, 2, 3), dtype=np.float64))
 
 
-def _psnr(errors: np.ndarray) -> float:
-    return float(np.mean(-20 * np.log10(errors)))
-
-
 def _scores(errors: np.ndarray) -> dict[str, float]:
-    return {"val_psnr": _psnr(errors), "val_rmse": float(255 * np.mean(errors))}
+    return {
+        "val_psnr": metrics.mean_psnr(errors**2),
+        "val_rmse": float(255 * np.mean(errors)),
+    }
 
 
 def _centre(picture: np.ndarray, size: int) -> np.ndarray:

@@ -72,12 +72,13 @@ class Measure:
         return self.psnr_of(self.restored(network))
 
     def psnr_of(self, pixels) -> float:
-        """Mean PSNR in dB of uint8 pictures, that of one of them at most 100."""
+        """Mean PSNR in dB of uint8 pictures, as of `metrics.mean_psnr`."""
         import numpy as np
 
+        from restoration import metrics
+
         difference = pixels / 255.0 - self.clean
-        square = np.mean(difference**2, axis=(1, 2, 3))
-        return float(np.mean(-10 * np.log10(np.maximum(square, 1e-10))))
+        return metrics.mean_psnr(np.mean(difference**2, axis=(1, 2, 3)))
 
     def damaged(self):
         """The pictures as given, uint8."""

@@ -170,3 +170,8 @@ def test_bad_masks_are_refused():
 def test_quantise_refuses_other_integers():
     with pytest.raises(errors.InputError, match="int64"):
         metrics.quantise(np.zeros((2, 3), np.int64))
+
+
+def test_mean_psnr_of_square_errors():
+    assert metrics.mean_psnr([1e-2, 1e-4]) == pytest.approx(30)
+    assert metrics.mean_psnr(np.zeros(3)) == pytest.approx(100)
