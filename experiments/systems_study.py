@@ -115,6 +115,12 @@ def main(argv):
             raise absl_flags.Error(
                 f"--methods={name}: should be among {', '.join(ROWS)}"
             )
+    for name in _DATASETS.value:
+        if name != pathlib.Path(name).stem:
+            raise absl_flags.Error(
+                f"--datasets={name}: give names, without folder and ending, of files "
+                "in --data_dir"
+            )
     directory = run.RunDirectory.open(
         flags.OUT_DIR.value, flags.configuration(argv[0]), flags.OVERWRITE.value
     )

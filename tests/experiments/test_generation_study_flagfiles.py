@@ -131,6 +131,8 @@ def test_stability_table_of_hand_written_histories(tmp_path):
 def test_unknown_rows_are_refused(command, tmp_path):
     for script, words, said in (
         ("systems_study", "--methods=wgan,typo", "--methods=typo: should be among"),
+        ("systems_study", "--datasets=mnist,a/b.npz", "--datasets=a/b.npz: give names"),
+        ("systems_study", "--datasets=mine.npz", "--datasets=mine.npz: give names"),
         ("generalisation_study", "--methods=typo", "--methods=typo: should be among"),
         ("generalisation_study", "--counts=few", "--counts=few: should be numbers"),
     ):
