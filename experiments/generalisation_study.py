@@ -33,6 +33,7 @@ LEVERS = {
     "augmentation + R1": ("1 and 2", ("--penalty=r1", "--augment=diffaugment")),
 }
 ALL = "all"
+_KEPT = ("outcome", "updates")  # a run that diverges at once has no updates
 flags.adopt(
     flags.SCALE,
     flags.METHODS,
@@ -79,7 +80,7 @@ def main(argv):
         place = f"[{number}/{len(keys)}]"
         folder = directory.folder / "cells"
         summary = cells.run(cell, folder, flags.SCALE.value, place)
-        found = {"outcome": summary["outcome"]}
+        found = {key: summary[key] for key in _KEPT if key in summary}
         if summary["scores"]:
             images = load(count, seed)
             found |= generalisation.measure(folder / cell.name, images)
@@ -93,7 +94,6 @@ def main(argv):
     directory.write_summary(
         {
             "dataset": name,
-            "updates": round(flags.SCALE.value * 2000),
             "protocol": "kernel distance of 5,000 samples to the training images and "
             "to 5,000 test images",
             "cells": {
@@ -122,8 +122,10 @@ def _has(results, name: str) -> bool:
     return any(name in found for row in results.values() for found in row)
 
 
-def _values(row: list[dict], name: str) -> list[float]:
-    return [found.get(name, math.nan) for found in row]
+def _finite(row: list[dict], name: str) -> list[float]:
+    """The values of the runs that have one."""
+    values = (found.get(name, math.nan) for found in row)
+    return [value for value in values if math.isfinite(value)]
 
 
 def _table(results) -> str:
@@ -147,7 +149,7 @@ def _table(results) -> str:
             count,
             LEVERS[method][0],
             method,
-            *(cells.spread(_values(row, key)) for _, key in columns),
+            *(cells.spread(_finite(row, key)) for _, key in columns),
             cells.outcomes(row),
         ]
         for (count, method), row in results.items()
@@ -162,10 +164,10 @@ def _verdict(results, judge: str) -> list[str]:
         plain = results.get((count, "plain"))
         if plain is None:
             continue
-        base = [v for v in _values(plain, f"test_{judge}") if math.isfinite(v)]
+        base = _finite(plain, f"test_{judge}")
         better, worse = [], []
         for (number, method), row in results.items():
-            values = [v for v in _values(row, f"test_{judge}") if math.isfinite(v)]
+            values = _finite(row, f"test_{judge}")
             if number != count or method == "plain" or not values or not base:
                 continue
             if max(values) < min(base):
@@ -189,11 +191,13 @@ def _draw(directory, results, dataset: str, judge: str) -> None:
     series = {}
     for count in counts:
         for part in ("train", "test"):
-            means = [
-                statistics.fmean(_values(results[count, method], f"{part}_{judge}"))
-                for method in methods
-            ]
-            series[f"{count} images, to {part}"] = (range(len(methods)), means, None)
+            found = {
+                number: _finite(results[count, method], f"{part}_{judge}")
+                for number, method in enumerate(methods)
+            }
+            means = {n: statistics.fmean(each) for n, each in found.items() if each}
+            label = f"{count} images, to {part}"
+            series[label] = (list(means), list(means.values()), None)
     figures.curves(
         directory.path("distances.png"),
         series,

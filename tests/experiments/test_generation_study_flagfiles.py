@@ -7,8 +7,8 @@ import re
 import numpy as np
 import pytest
 
-from experiments import systems_study
-from experiments.support import cells
+from experiments import generalisation_study, systems_study
+from experiments.support import cells, figures, run
 from gan_transfer import errors, metrics, pretrained
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -84,6 +84,34 @@ def test_pruned_cell_keeps_its_share_of_the_weights(studied):
     summary = json.loads((out / "cells" / "pruned-20-seed0/summary.json").read_text())
     density = summary["density"]
     assert density["generator"] == pytest.approx(0.3, abs=0.01)
+
+
+def test_study_tells_the_updates_of_its_cells(studied):
+    out, _, _ = studied
+    found = json.loads((out / "summary.json").read_text())["cells"]
+    assert {each["updates"] for row in found.values() for each in row} == {3}
+
+
+def test_a_seed_that_diverged_is_left_out_of_the_plot(tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(
+        figures, "curves", lambda path, series, *rest, **more: drawn.update(series)
+    )
+    lost, whole = (
+        {"outcome": "diverged"},
+        {"outcome": "completed", "train_pca": 2.0, "test_pca": 3.0},
+    )
+    results = {
+        ("100", "plain"): [whole, lost],
+        ("100", "R1"): [lost, lost],
+        ("100", "pruned"): [whole, whole | {"test_pca": 5.0}],
+    }
+    directory = run.RunDirectory(tmp_path, resumed=False)
+    generalisation_study._draw(directory, results, "toy", "pca")
+    assert drawn == {
+        "100 images, to train": ([0, 2], [2.0, 2.0], None),
+        "100 images, to test": ([0, 2], [3.0, 4.0], None),
+    }
 
 
 def test_finished_cells_are_read_not_run(studied, command):
