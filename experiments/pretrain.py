@@ -85,8 +85,12 @@ def main(argv):
         ends = [0, *schedule.ends(phases, session.epochs)]
         for phase, (first, last) in zip(phases, itertools.pairwise(ends), strict=True):
             print(f"  {phase.name}: {(last - first) * session.epoch_steps:,} updates")
-        rows = session.fit(lambda phase: settings.compile(gan, phase))
-    scores = session.finish(rows, {"density": sparsity.density(gan)})
+
+        def about():
+            return {"density": sparsity.density(gan)}
+
+        rows = session.fit(lambda phase: settings.compile(gan, phase), about)
+    scores = session.finish(rows, about())
     print(f"{session.title}, test scores:")
     judging.print_scores(scores)
     print(f"pictures, models and summary.json are in {session.run.folder}")

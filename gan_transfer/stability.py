@@ -121,6 +121,6 @@ class CollapseGuard(keras.callbacks.Callback):
             raise errors.Collapsed(
                 f"training collapsed: at update {int(self.model.updates.numpy())} the "
                 f"samples have {logs[COVERAGE]:.0%} of the real images' variety, for "
-                f"{_PATIENCE} evaluations; the best state is kept; try a lower "
-                "--learning_rate, --penalty=r1 or another --loss"
+                f"{_PATIENCE} evaluations; the state of the epoch before is kept; try "
+                "a lower --learning_rate, --penalty=r1 or another --loss"
             )

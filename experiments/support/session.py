@@ -94,8 +94,13 @@ class Session:
             start=start,
         )
 
-    def fit(self, compile_phase) -> list[dict]:
+    def fit(self, compile_phase, about=dict) -> list[dict]:
         """`schedule.train` of the model, `compile_phase(phase)` compiling it.
+
+        Args:
+            compile_phase: see above.
+            about: returns what the summary says beside the scores, also where a guard
+                stops the run.
 
         Returns:
             The history's rows.
@@ -118,11 +123,11 @@ class Session:
                 verbose=generation.progress(),
             )
         except errors.Diverged as error:
-            self._salvage(error)
+            self._salvage(error, about)
             raise
 
-    def _salvage(self, error: errors.Diverged) -> None:
-        """Finish a run that a guard stopped with its best state, if it saved one."""
+    def _salvage(self, error: errors.Diverged, about) -> None:
+        """Finish a run that a guard stopped with the state it would have ended with."""
         from gan_transfer import callbacks
 
         try:
@@ -130,8 +135,10 @@ class Session:
         except errors.InputError:  # saved in the phase before, other optimizers
             return
         if rows:
-            self.finish(rows, {"outcome": error.outcome, "stopped": str(error)})
-            print(f"the best state and its scores are in {self.run.folder}")
+            stopped = {"outcome": error.outcome, "stopped": str(error)}
+            self.finish(rows, about() | stopped)
+            kept = "best" if self.best.exists() else "last"
+            print(f"the {kept} state and its scores are in {self.run.folder}")
 
     def watchers(self) -> tuple:
         """Callbacks of every epoch: measures, a sample grid, a GAN's guard."""
@@ -178,12 +185,16 @@ class Session:
         kind = evaluation.judging_distance(*self._real.shape)
         return evaluation.distance(kind, self._real, fake)
 
+    @property
+    def best(self):
+        """File of the best state; there is none where nothing was selected."""
+        return self.run.path("best.weights.h5")
+
     def load_best(self, rows: list[dict]) -> int:
         """Load the best state, if one was selected; returns its update."""
-        best = self.run.path("best.weights.h5")
-        if self.monitor is None or not best.exists():
+        if not self.best.exists():
             return int(rows[-1]["step"])
-        self.model.result.load_weights(best)
+        self.model.result.load_weights(self.best)
         # Rows of a search phase lack it.
         judged = [row for row in rows if self.monitor in row]
         return int(min(judged, key=lambda row: row[self.monitor])["step"])

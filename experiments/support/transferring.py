@@ -109,7 +109,14 @@ def run(script: str, candidates: list[str]) -> None:
             f"{'no' if settings.augmentation is None else 'with'} augmentation, about "
             f"{_estimated_minutes(session):.1f} minutes -> {session.run.folder}"
         )
-        rows = session.fit(lambda phase: settings.compile(gan, phase))
+        summary = {
+            "recipe": recipe,
+            "source": name,
+            "domain_gap": {each: _stored(gap) for each, gap in gaps.items()},
+        }
+        rows = session.fit(
+            lambda phase: settings.compile(gan, phase), lambda: dict(summary)
+        )
     session.load_best(rows)
     spreads = diversity.report(
         session.extractors,
@@ -117,13 +124,7 @@ def run(script: str, candidates: list[str]) -> None:
         images.test,
         judging.pixels(gan, _JUDGED, seed=4),
     )
-    summary = {
-        "recipe": recipe,
-        "source": name,
-        "domain_gap": {each: _stored(gap) for each, gap in gaps.items()},
-        "diversity": spreads,
-    }
-    scores = session.finish(rows, summary)
+    scores = session.finish(rows, summary | {"diversity": spreads})
     _draw_pairs(session.run, source, gan, about, images.name)
     print(f"{session.title}, test scores:")
     judging.print_scores(scores)

@@ -45,7 +45,10 @@ def test_a_collapsed_run(stopped, tmp_path):
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: training collapsed: at update 4 the samples have 2%")
     assert line.endswith(check_left(tmp_path, "collapsed", 3))
-    assert str(tmp_path) in done.stdout.splitlines()[-1]
+    assert "the state of the epoch before is kept" in line
+    last = f"the last state and its scores are in {tmp_path}"
+    assert done.stdout.splitlines()[-1] == last
+    assert summary(tmp_path)["density"] == {"generator": 1.0, "discriminator": 1.0}
     before = summary(tmp_path)
     again = stopped(lambda gan: 0.02)
     assert (again.returncode, again.stderr) == (2, done.stderr)
