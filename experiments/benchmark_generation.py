@@ -88,12 +88,12 @@ def _speed(steps: int) -> dict[str, float]:
     import numpy as np
     import tensorflow as tf
 
-    from gan_transfer import adversarial, data, recipes, schedule
+    from gan_transfer import adversarial, data, gan_settings, schedule
     from gan_transfer.networks import presets
 
     keras.mixed_precision.set_global_policy(flags.MIXED_PRECISION.value)
     gan = adversarial.GAN(*presets.build("dcgan", 28, 1))
-    recipes.Settings().compile(gan, schedule.Phase("benchmark", 1.0, lambda: None))
+    gan_settings.Settings().compile(gan, schedule.Phase("benchmark", 1.0, lambda: None))
     images = np.random.default_rng(0).integers(0, 256, (4096, 28, 28, 1), np.uint8)
     batch = flags.BATCH_SIZE.value
     stream = data.batches(images, batch)

@@ -17,6 +17,7 @@ from gan_transfer import (
     copying,
     data,
     errors,
+    gan_settings,
     recipes,
     sampling,
     schedule,
@@ -237,7 +238,7 @@ def adapt(
         seed=seed,
     )
     settings = dataclasses.replace(
-        recipes.Settings(), augmentation=augmentation.Augmentation()
+        gan_settings.Settings(), augmentation=augmentation.Augmentation()
     )
     with tempfile.TemporaryDirectory() as temporary:
         schedule.train(

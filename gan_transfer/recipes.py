@@ -6,7 +6,6 @@ phases to train through (`schedule.train`). All take `depth`, the stages to free
 them.
 """
 
-import dataclasses
 import functools
 from collections.abc import Callable
 
@@ -16,14 +15,12 @@ from gan_transfer import (
     adversarial,
     correspondence,
     errors,
-    losses,
     regularization,
     sampling,
     schedule,
     training,
     transfer,
 )
-from gan_transfer import augmentation as augmentations
 
 
 def _all_trainable(model: training.Procedure) -> None:
@@ -269,49 +266,3 @@ def by_name(
             f"no recipe called {name!r}; there are {', '.join(RECIPES)}"
         )
     return RECIPES[name]
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """How a GAN is compiled: our default recipe, or another one (document A 3.1).
-
-    Attributes are those of `adversarial.GAN.compile`, and of Adam for both networks.
-    """
-
-    learning_rate: float = 1e-3
-    beta_1: float = 0.5
-    beta_2: float = 0.99
-    loss: losses.AdversarialLoss = losses.non_saturating
-    discriminator_steps: int = 1
-    penalties: tuple = (regularization.R1(0.1),)
-    penalize_every: int = 8
-    clip: float | None = None
-    augmentation: augmentations.Augmentation | None = None
-    averaging: float = 0.995
-
-    def compile(self, gan: adversarial.GAN, phase: schedule.Phase) -> None:
-        """Compile `gan` for a phase, with fresh optimizers (document A 3.1)."""
-        rates = {
-            name: transfer.layerwise_rates(network, phase.rates.get(name, {}))
-            for name, network in gan.networks().items()
-        }
-        gan.compile(
-            *(self._optimizer(rates[name]) for name in ("generator", "discriminator")),
-            loss=self.loss,
-            discriminator_steps=self.discriminator_steps,
-            penalties=self.penalties,
-            penalize_every=self.penalize_every,
-            clip=self.clip,
-            anchors=phase.anchors,
-            generator_terms=phase.generator_terms,
-            augmentation=self.augmentation if phase.augmented else None,
-            averaging=self.averaging,
-        )
-
-    def _optimizer(self, rates: dict[str, float]) -> keras.optimizers.Optimizer:
-        return transfer.adam(
-            rates,
-            learning_rate=self.learning_rate,
-            beta_1=self.beta_1,
-            beta_2=self.beta_2,
-        )

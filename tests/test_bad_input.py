@@ -8,7 +8,15 @@ from PIL import Image
 
 from experiments import finetune, finetune_restorer
 from experiments.support import compiling, generation
-from gan_transfer import adversarial, augmentation, callbacks, losses, recipes, schedule
+from gan_transfer import (
+    adversarial,
+    augmentation,
+    callbacks,
+    gan_settings,
+    losses,
+    recipes,
+    schedule,
+)
 from gan_transfer.networks import presets
 
 # --- flags: refused by absl, before TensorFlow is imported, status 1 -----------------
@@ -222,7 +230,7 @@ def test_damaged_and_killed_runs_are_no_source(refused, damaged, name, how, part
 def test_a_state_that_cannot_be_continued_is_refused_and_kept(refused, damaged, how):
     if how == "other":
         other = adversarial.GAN(*presets.build("dcgan", 16, 1, width=4, latent_dim=6))
-        recipes.Settings().compile(other, schedule.Phase("p", 1.0, lambda: None))
+        gan_settings.Settings().compile(other, schedule.Phase("p", 1.0, lambda: None))
         other.updates.assign(2)
         other.save_weights(damaged / callbacks.STATE)
     else:

@@ -99,8 +99,8 @@ def check() -> None:
 
 
 def settings(chosen_augment: str = "none"):
-    """`recipes.Settings` from the flags; `--augment=auto` means `chosen_augment`."""
-    from gan_transfer import augmentation, losses, recipes, regularization
+    """The flags as `gan_settings.Settings`; `--augment=auto` is `chosen_augment`."""
+    from gan_transfer import augmentation, gan_settings, losses, regularization
 
     kinds = {
         "none": (),
@@ -112,7 +112,7 @@ def settings(chosen_augment: str = "none"):
     one_centred = PENALTY.value == "gradient_penalty"
     loss = flags.one_of(flags.LOSS, generation.LOSSES)
     weight = PENALTY_WEIGHT.value or (10.0 if one_centred else 0.1)
-    return recipes.Settings(
+    return gan_settings.Settings(
         learning_rate=flags.LEARNING_RATE.value,
         beta_1=generation.BETA_1.value,
         beta_2=generation.BETA_2.value,

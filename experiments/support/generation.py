@@ -164,10 +164,10 @@ def classes(images) -> int:
 
 
 def settings_with(augment: str):
-    """Our default `recipes.Settings` with an augmentation by name."""
-    from gan_transfer import augmentation, recipes
+    """Our default `gan_settings.Settings` with an augmentation by name."""
+    from gan_transfer import augmentation, gan_settings
 
-    return recipes.Settings(augmentation=augmentation.by_name(augment))
+    return gan_settings.Settings(augmentation=augmentation.by_name(augment))
 
 
 def evaluations(steps: int) -> tuple[int, int]:

@@ -9,8 +9,8 @@ from gan_transfer import (
     adversarial,
     augmentation,
     errors,
+    gan_settings,
     losses,
-    recipes,
     regularization,
     sampling,
     schedule,
@@ -237,7 +237,7 @@ def test_mixed_precision_trains_float32_weights(policy):
     try:
         gan = make()
         phase = schedule.Phase("all", 1.0, lambda: None)
-        recipes.Settings().compile(gan, phase)
+        gan_settings.Settings().compile(gan, phase)
     finally:
         keras.config.set_dtype_policy("float32")
     scaled = policy == "mixed_float16"

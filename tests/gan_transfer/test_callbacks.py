@@ -6,7 +6,7 @@ import resource
 import numpy as np
 import pytest
 
-from gan_transfer import adversarial, callbacks, errors, recipes, schedule
+from gan_transfer import adversarial, callbacks, errors, gan_settings, schedule
 from gan_transfer.networks import fully_connected
 
 
@@ -14,7 +14,7 @@ def make(units=3):
     generator = fully_connected.generator((4, 6, 1), latent_dim=2, units=(units,))
     discriminator = fully_connected.discriminator((4, 6, 1), units=(units,))
     gan = adversarial.GAN(generator, discriminator)
-    recipes.Settings().compile(gan, schedule.Phase("all", 1.0, lambda: None))
+    gan_settings.Settings().compile(gan, schedule.Phase("all", 1.0, lambda: None))
     return gan
 
 

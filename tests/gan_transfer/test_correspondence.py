@@ -12,6 +12,7 @@ from gan_transfer import (
     cross_domain,
     data,
     errors,
+    gan_settings,
     recipes,
     schedule,
 )
@@ -61,7 +62,7 @@ def make(seed=3):
 def compiled(gan):
     (phase,) = recipes.cross_domain_correspondence(gan, 1, "adapt")
     phase.prepare()
-    recipes.Settings(penalties=()).compile(gan, phase)
+    gan_settings.Settings(penalties=()).compile(gan, phase)
     return phase
 
 
@@ -143,7 +144,9 @@ def test_training_keeps_the_source_and_pays_for_leaving_it():
     assert len(paths) == len(gan.weights)
     assert {id(w) for w in term.source.weights}.isdisjoint(map(id, gan.weights))
     plain = make()
-    recipes.Settings(penalties=()).compile(plain, schedule.Phase("all", 1, lambda: 0))
+    gan_settings.Settings(penalties=()).compile(
+        plain, schedule.Phase("all", 1, lambda: 0)
+    )
     for _ in range(3):
         plain.train_step(tf.constant(data.to_float(PIXELS[:BATCH])))
     free = correspondence.to_start(make().generator, 1.0)
@@ -201,7 +204,7 @@ def train(directory, epochs):
     schedule.train(
         gan,
         phase,
-        lambda each: recipes.Settings(penalties=()).compile(gan, each),
+        lambda each: gan_settings.Settings(penalties=()).compile(gan, each),
         lambda start: data.batches(PIXELS, BATCH, seed=1, start=start),
         directory,
         epochs=epochs,

@@ -25,7 +25,7 @@ COMMON = """
     import numpy as np
     import tensorflow as tf
 
-    from gan_transfer import adversarial, augmentation, callbacks, data, recipes
+    from gan_transfer import adversarial, augmentation, callbacks, data, gan_settings
     from gan_transfer import regularization, schedule
     from gan_transfer.networks import convolutional
 
@@ -102,7 +102,7 @@ MIRRORED = """
     result["global"] = tf.random.stateless_normal([6, 4], gan.key(2, replica=0)).numpy()
 
     # Resumed under the strategy.
-    settings = recipes.Settings(augmentation=ADA, penalties=())
+    settings = gan_settings.Settings(augmentation=ADA, penalties=())
     directory = pathlib.Path(sys.argv[1])
     for folder, parts in (("straight", (3,)), ("resumed", (1, 3))):
         for epochs in parts:

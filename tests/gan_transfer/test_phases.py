@@ -13,6 +13,7 @@ from gan_transfer import (
     callbacks,
     data,
     errors,
+    gan_settings,
     recipes,
     schedule,
 )
@@ -53,7 +54,7 @@ def _assert_only_moved(before, after, frozen):
 
 
 def _settings():
-    return recipes.Settings(
+    return gan_settings.Settings(
         learning_rate=RATE,
         penalties=(),
         augmentation=augmentation.Augmentation(

@@ -1,21 +1,16 @@
 """Which weights each recipe moves, bit for bit (document A 3.2(2))."""
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from gan_transfer import (
     adversarial,
-    augmentation,
     cross_domain,
     data,
     errors,
-    losses,
+    gan_settings,
     recipes,
-    regularization,
-    schedule,
-    transfer,
 )
 from gan_transfer.networks import presets
 
@@ -89,7 +84,7 @@ def _states(gan):
 
 def _train_phase(gan, phase, steps=3):
     phase.prepare()
-    recipes.Settings(penalties=()).compile(gan, phase)
+    gan_settings.Settings(penalties=()).compile(gan, phase)
     images = tf.constant(data.to_float(_pixels(16, count=3)))
     for _ in range(steps):
         gan.train_step(images)
@@ -177,7 +172,7 @@ def test_l2_to_source_is_anchored_at_the_copied_weights():
         count = np.prod(kernel.shape)
         expected = 1e-3 / 2 * count * 0.25**2
         assert float(penalty(variables)) == pytest.approx(expected, rel=1e-5)
-    recipes.Settings().compile(gan, phase)
+    gan_settings.Settings().compile(gan, phase)
     assert set(gan.anchors) == set(phase.anchors)
     assert all(gan.anchors[name] is phase.anchors[name] for name in phase.anchors)
 
@@ -187,7 +182,7 @@ def test_stages_near_the_image_learn_slower():
         _source("dcgan"), *_pair(), recipe="layerwise_rates"
     )
     (phase,) = cross_domain.phases(gan, copies, "layerwise_rates", 1, "frozen")
-    recipes.Settings().compile(gan, phase)
+    gan_settings.Settings().compile(gan, phase)
     rates = gan.generator_optimizer.rates, gan.discriminator_optimizer.rates
     kernels = (
         ("stem_dense", "block1_conv", "block2_conv", "head_conv"),
@@ -245,75 +240,3 @@ def test_unknown_recipe_lists_the_recipes():
         recipes.by_name("finetune")
     assert "'finetune'" in str(caught.value)
     assert all(name in str(caught.value) for name in FROZEN)
-
-
-def test_settings_compile_with_the_given_values():
-    gan = adversarial.GAN(*_pair())
-    anchors = {"generator": regularization.L2ToSource(0.1, {})}
-    phase = schedule.Phase(
-        "all", 1.0, lambda: None, rates={"generator": {"head_.*": 0.1}}, anchors=anchors
-    )
-    settings = recipes.Settings(
-        learning_rate=3e-3,
-        beta_1=0.1,
-        beta_2=0.8,
-        loss=losses.hinge,
-        discriminator_steps=3,
-        penalties=(regularization.R2(2.0), regularization.GradientPenalty()),
-        penalize_every=5,
-        clip=0.01,
-        augmentation=augmentation.Augmentation(("cutout",), probability=0.25),
-        averaging=0.9,
-    )
-    settings.compile(gan, phase)
-    for optimizer in (gan.generator_optimizer, gan.discriminator_optimizer):
-        assert type(optimizer) is transfer.LayerwiseAdam
-        assert float(optimizer.learning_rate) == pytest.approx(3e-3)
-        assert (optimizer.beta_1, optimizer.beta_2) == (0.1, 0.8)
-        assert int(optimizer.iterations) == 0
-    assert gan.generator_optimizer is not gan.discriminator_optimizer
-    assert gan.generator_optimizer.rates == {
-        "head_conv/kernel": 0.1,
-        "head_conv/bias": 0.1,
-    }
-    assert gan.discriminator_optimizer.rates == {}
-    assert gan.loss_family is losses.hinge
-    assert gan.discriminator_steps == 3
-    assert gan.penalties == settings.penalties
-    assert gan.penalize_every == 5
-    assert gan.clip == 0.01
-    assert gan.anchors == anchors
-    assert gan.augmentation is settings.augmentation
-    assert float(gan.augment_probability) == 0.25
-    assert gan.averaging == 0.9
-    before = gan.generator_optimizer
-    settings.compile(gan, phase)
-    assert gan.generator_optimizer is not before
-
-
-def test_settings_refuse_rates_that_match_nothing():
-    gan = adversarial.GAN(*_pair())
-    phase = schedule.Phase(
-        "typo", 1.0, lambda: None, rates={"generator": {"haed_.*": 0.1}}
-    )
-    with pytest.raises(errors.InputError, match="'haed_"):
-        recipes.Settings().compile(gan, phase)
-
-
-def test_settings_scale_the_loss_in_float16():
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_float16")
-    try:
-        gan = adversarial.GAN(*_pair("sngan"))
-        phase = schedule.Phase(
-            "all", 1.0, lambda: None, rates={"generator": {"head_.*": 0.1}}
-        )
-        recipes.Settings().compile(gan, phase)
-        logs = gan.train_step(tf.constant(data.to_float(_pixels(16, count=3))))
-    finally:
-        keras.config.set_dtype_policy(before)
-    for optimizer in (gan.generator_optimizer, gan.discriminator_optimizer):
-        assert type(optimizer) is keras.optimizers.LossScaleOptimizer
-        assert type(optimizer.inner_optimizer) is transfer.LayerwiseAdam
-    assert gan.generator_optimizer.inner_optimizer.rates["head_conv/bias"] == 0.1
-    assert all(np.isfinite(value) for value in logs.values())

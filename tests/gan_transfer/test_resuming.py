@@ -21,7 +21,7 @@ from gan_transfer import (
     callbacks,
     data,
     errors,
-    recipes,
+    gan_settings,
     schedule,
 )
 from gan_transfer.networks import convolutional, fully_connected, presets
@@ -33,7 +33,7 @@ SMALL = PIXELS[:, :4, :6]
 EPOCHS, STEPS, BATCH = 4, 2, 4
 # No batch scores this low, so the probability rises in every update.
 ADA = augmentation.Augmentation(probability=0.5, target=-1.5, ramp_images=1000)
-SETTINGS = recipes.Settings(penalize_every=3, augmentation=ADA)
+SETTINGS = gan_settings.Settings(penalize_every=3, augmentation=ADA)
 
 
 class Killed(BaseException):
@@ -250,7 +250,7 @@ SCRIPT = """
     import keras
     import numpy as np
 
-    from gan_transfer import adversarial, augmentation, data, recipes, schedule
+    from gan_transfer import adversarial, augmentation, data, gan_settings, schedule
     from gan_transfer.networks import convolutional, presets
 
     pixels = np.random.default_rng(0).integers(0, 256, (10, 16, 16, 1), dtype=np.uint8)
@@ -259,7 +259,7 @@ SCRIPT = """
     discriminator = convolutional.discriminator(16, 1, filters=(2, 4), dropout=0.3)
     gan = adversarial.GAN(generator, discriminator, seed=3)
     ada = augmentation.Augmentation(probability=0.5, target=0.6, ramp_images=100)
-    settings = recipes.Settings(augmentation=ada)
+    settings = gan_settings.Settings(augmentation=ada)
 
 
     def watch(epoch, logs):

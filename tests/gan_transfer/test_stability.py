@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gan_transfer import adversarial, callbacks, errors, recipes, schedule, stability
+from gan_transfer import (
+    adversarial,
+    callbacks,
+    errors,
+    gan_settings,
+    schedule,
+    stability,
+)
 from gan_transfer.networks import fully_connected
 
 HEALTHY = [0.1, 0.12, 0.2, 0.3, 0.31, 0.6, 0.55, 0.9, 0.95, 0.94]
@@ -87,7 +94,7 @@ def _train(directory, measure, epochs=6, phases=ALL):
     def batches(start):
         return tf.data.Dataset.from_tensors(images).repeat()
 
-    settings = recipes.Settings(penalties=())
+    settings = gan_settings.Settings(penalties=())
     return gan, lambda: schedule.train(
         gan,
         phases,

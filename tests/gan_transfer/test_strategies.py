@@ -14,7 +14,7 @@ from gan_transfer import (
     callbacks,
     data,
     errors,
-    recipes,
+    gan_settings,
     schedule,
     sparsity,
     strategies,
@@ -25,7 +25,7 @@ from gan_transfer.networks import convolutional
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the .tf.config:UserWarning")
 PIXELS = np.random.default_rng(0).integers(0, 256, (10, 8, 8, 1), dtype=np.uint8)
 EPOCHS, STEPS, BATCH, SHARE = 6, 2, 4, 0.3
-SETTINGS = recipes.Settings(
+SETTINGS = gan_settings.Settings(
     penalize_every=3, augmentation=augmentation.by_name("translation")
 )
 

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gan_transfer import adversarial, augmentation, data, recipes, schedule, training
+from gan_transfer import (
+    adversarial,
+    augmentation,
+    data,
+    gan_settings,
+    schedule,
+    training,
+)
 from gan_transfer.networks import convolutional, presets
 
 # Input pipelines are traced also where steps run eagerly.
@@ -12,7 +19,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:Even though the .tf.config:UserW
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (10, 16, 16, 1), dtype=np.uint8)
 BATCH = 4
-SETTINGS = recipes.Settings(penalize_every=3, augmentation=augmentation.Augmentation())
+SETTINGS = gan_settings.Settings(
+    penalize_every=3, augmentation=augmentation.Augmentation()
+)
 
 
 @pytest.fixture
