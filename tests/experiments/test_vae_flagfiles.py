@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gan_transfer import adversarial, pretrained, variational
+from gan_transfer import adversarial, callbacks, pretrained, variational
 from gan_transfer.networks import presets
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -105,6 +105,27 @@ def test_summary_holds_the_bound_of_the_stored_model(trained, data_dir):
     found = summary["minus_log_likelihood_iw5000_nats"]
     assert found == pytest.approx(-weighted, rel=1e-5)
     assert summary["minus_log_likelihood_images"] == 20
+
+
+def test_bounds_are_those_of_the_best_state(command, monkeypatch, tmp_path):
+    # Enough images to hold some out; of two states the first is kept as the best.
+    draws = np.random.default_rng(0).integers(0, 256, (1020, 28, 28, 1), np.uint8)
+    np.savez(tmp_path / "own.npz", x_train=draws[20:], x_test=draws[:20])
+    kept = callbacks.BestSoFar.on_epoch_end
+
+    def first_only(callback, epoch, logs=None):
+        if epoch == 0:
+            kept(callback, epoch, logs)
+
+    monkeypatch.setattr(callbacks.BestSoFar, "on_epoch_end", first_only)
+    words = (*SHORT, f"--dataset={tmp_path}/own.npz", f"--out_dir={tmp_path}/run")
+    words += ("--limit=1000", "--steps=8", "--evaluations=2", "--weighted_images=1")
+    done = command("pretrain_vae", *words)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "run" / "summary.json").read_text())
+    vae = pretrained.load(tmp_path / "run")
+    test = draws[:20] / np.float32(127.5) - 1
+    assert found["minus_elbo_nats"] == pytest.approx(-vae.bound(test), rel=1e-6)
 
 
 def test_decoder_starts_from_a_gan(command, data_dir, tmp_path):
