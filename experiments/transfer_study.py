@@ -63,7 +63,7 @@ def main(argv):
     )
     counts = study.check_counts(flags.given(flags.COUNTS, _DEFAULT_COUNTS), images)
     extractors = judging.extractors(images.train)
-    measures = study.choose_measures(counts, images, extractors)
+    measures = study.choose_measures(images, extractors)
     directory = run.RunDirectory.open(
         flags.OUT_DIR.value, flags.configuration(argv[0]), flags.OVERWRITE.value
     )

@@ -68,17 +68,17 @@ def check_counts(texts: list[str], images) -> list[int]:
     return counts
 
 
-def choose_measures(counts: list[int], images, extractors: dict) -> dict[str, str]:
+def choose_measures(images, extractors: dict) -> dict[str, str]:
     """Name of every extractor -> kind of `evaluation.distance`, for all cells.
 
-    The smallest reference decides, so that all cells have the same columns.
+    The test part decides, so that all cells have the same columns, also those of
+    numbers of images that are asked for later.
     """
     from gan_transfer import evaluation, features
 
-    _, smallest = _split(images, Cell("", max(counts), 0))
     return {
         name: evaluation.judging_distance(
-            _samples(smallest), features.extract(each, smallest[:1]).shape[1]
+            _samples(images.test), features.extract(each, images.test[:1]).shape[1]
         )
         for name, each in extractors.items()
     }
