@@ -24,6 +24,7 @@ from experiments.support import (
     meta_gan,
     meta_results,
     meta_stored,
+    meta_study,
     meta_vae,
     run,
 )
@@ -92,14 +93,13 @@ def main(argv):
     if model == "gan":
         useless, use = _OF_VAES, "is for the VAEs"
     for holder in useless:
-        # Not `present`: the flags.txt of a run names every flag.
-        if holder.value != holder.default:
+        if flags.differs(holder):
             raise absl_flags.Error(f"--{holder.name} {use}: leave it out")
-    if flags.START_FROM.value is not None and _WIDTH.value != _WIDTH.default:
+    if flags.START_FROM.value is not None and flags.differs(_WIDTH):
         raise absl_flags.Error("--gan_width is fixed by --start_from: leave it out")
     budgets = {
-        "shots": flags.rising(flags.SHOTS, 10),
-        "adaptation": flags.rising(flags.ADAPTATION),
+        "shots": meta_study.rising(flags.SHOTS, 10),
+        "adaptation": meta_study.rising(flags.ADAPTATION),
     }
     budgets["steps"] = flags.STEPS.value or _DEFAULT_STEPS
     with console.quiet_tensorflow():

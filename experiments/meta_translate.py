@@ -16,6 +16,7 @@ from experiments.support import (
     console,
     flags,
     generation,
+    meta_study,
     meta_translation,
     meta_translation_report,
     run,
@@ -45,9 +46,9 @@ _UNSEEN = 5  # groups of tasks held out
 def main(argv):
     """Meta-train, meta-test, write table, plots and pictures."""
     steps = flags.STEPS.value or _DEFAULT_STEPS
-    shots = flags.rising(flags.SHOTS, 10)[1:]
+    shots = meta_study.rising(flags.SHOTS, 10)[1:]
     settings = meta_translation.Settings(
-        generation.WIDTH.value, steps, shots, flags.rising(flags.ADAPTATION)
+        generation.WIDTH.value, steps, shots, meta_study.rising(flags.ADAPTATION)
     )
     with console.quiet_tensorflow():
         from gan_transfer import data, translation_tasks

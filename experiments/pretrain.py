@@ -39,7 +39,7 @@ def main(argv):
     model = flags.one_of(flags.MODEL, generation.MODELS)
     compiling.check()
     generation.check_layer_flags(model)
-    if _DENSITY.present and _TRAINING.value == "dense":
+    if flags.differs(_DENSITY) and _TRAINING.value == "dense":
         raise absl_flags.Error("--density has no effect on --training=dense")
     with console.quiet_tensorflow():
         from gan_transfer import adversarial, schedule, sparsity, strategies

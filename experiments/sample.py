@@ -32,7 +32,7 @@ def main(argv):
 
     other_is_used, count_is_used = _KIND.value == "pairs", _KIND.value != "gif"
     for holder, used in ((_OTHER, other_is_used), (flags.COUNT, count_is_used)):
-        if holder.present and not used:
+        if flags.differs(holder) and not used:
             raise absl_flags.Error(
                 f"--{holder.name} has no effect on --kind={_KIND.value}: leave it out"
             )

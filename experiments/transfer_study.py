@@ -46,7 +46,7 @@ def main(argv):
 
     methods = flags.given(flags.METHODS, list(study.METHODS))
     study.check_methods(methods)
-    if generation.DEPTH.present and not any("FreezeD" in name for name in methods):
+    if flags.differs(generation.DEPTH) and not any("FreezeD" in n for n in methods):
         raise absl_flags.Error("--depth is for the FreezeD methods: leave it out")
     about = pretrained.describe(generation.SOURCE.value)
     # On a copy, and now: a depth that cannot be must not show after hours.

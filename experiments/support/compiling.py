@@ -74,7 +74,7 @@ def check() -> None:
     """
     loss = flags.one_of(flags.LOSS, generation.LOSSES)
     for holder in (PENALTY_WEIGHT, PENALTY_EVERY):
-        if PENALTY.value == "none" and holder.present:
+        if PENALTY.value == "none" and flags.differs(holder):
             raise absl_flags.Error(
                 f"--{holder.name} has no effect on --penalty=none: leave it out"
             )

@@ -10,8 +10,6 @@ from collections.abc import Sequence
 
 from absl import flags as absl_flags
 
-from gan_transfer import errors
-
 DATASET = absl_flags.DEFINE_string(
     "dataset",
     "mnist",
@@ -211,37 +209,17 @@ def default(holder: absl_flags.FlagHolder, value) -> None:
         absl_flags.FLAGS[holder.name].value = value
 
 
+def differs(holder: absl_flags.FlagHolder) -> bool:
+    """Returns whether a flag has another value than its default.
+
+    `present` would be true of all flags in the flags.txt of a run.
+    """
+    return holder.value != holder.default
+
+
 def given(holder: absl_flags.FlagHolder, default: list[str]) -> list[str]:
     """Returns the value of `COUNTS` or `METHODS`, or the script's default."""
     return default if holder.value is None else holder.value
-
-
-def rising(holder: absl_flags.FlagHolder, most: int | None = None) -> tuple[int, ...]:
-    """Returns 0 and the numbers of `SHOTS` or `ADAPTATION`.
-
-    Args:
-        holder: the flag.
-        most: the largest number it may have.
-
-    Raises:
-        errors.InputError: no numbers, or they do not rise from 1 on.
-    """
-    try:
-        numbers = [int(each) for each in holder.value]
-    except ValueError:
-        numbers = []
-    if (
-        not numbers
-        or numbers != sorted(set(numbers))
-        or numbers[0] < 1
-        or (most is not None and numbers[-1] > most)
-    ):
-        limit = "" if most is None else f" up to {most}"
-        raise errors.InputError(
-            f"--{holder.name}={','.join(holder.value)}: give rising numbers from 1 on"
-            f"{limit}, separated by commas"
-        )
-    return 0, *numbers
 
 
 def settle(arguments: Sequence[str]) -> None:

@@ -214,7 +214,7 @@ def check_layer_flags(model: str) -> None:
         InputError: `--width` or `--latent_dim` with one of the documents' networks.
     """
     for holder in (WIDTH, LATENT_DIM):
-        if model not in _SCALABLE and holder.present:
+        if model not in _SCALABLE and flags.differs(holder):
             raise errors.InputError(
                 f"--{holder.name} has no effect on --model={model}, whose layer sizes "
                 "are fixed; leave it out, or use --model=dcgan"

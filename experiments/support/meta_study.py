@@ -12,10 +12,11 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from absl import flags as absl_flags
 from PIL import Image
 
 from experiments.support import figures, sheet
-from gan_transfer import writing
+from gan_transfer import errors, writing
 
 # Row of one part, one method, some examples, some steps -> values [seeds, tasks].
 Key = tuple[str, str, int, int]
@@ -80,6 +81,34 @@ def collect(cells: Sequence[Mapping]) -> Values:
         key: np.stack([rows[seed] for seed in sorted(rows)])
         for key, rows in found.items()
     }
+
+
+def rising(holder: absl_flags.FlagHolder, most: int | None = None) -> tuple[int, ...]:
+    """Returns 0 and the numbers of `flags.SHOTS` or `flags.ADAPTATION`.
+
+    Args:
+        holder: the flag.
+        most: the largest number it may have.
+
+    Raises:
+        errors.InputError: no numbers, or they do not rise from 1 on.
+    """
+    try:
+        numbers = [int(each) for each in holder.value]
+    except ValueError:
+        numbers = []
+    if (
+        not numbers
+        or numbers != sorted(set(numbers))
+        or numbers[0] < 1
+        or (most is not None and numbers[-1] > most)
+    ):
+        limit = "" if most is None else f" up to {most}"
+        raise errors.InputError(
+            f"--{holder.name}={','.join(holder.value)}: give rising numbers from 1 on"
+            f"{limit}, separated by commas"
+        )
+    return 0, *numbers
 
 
 def paired(

@@ -202,7 +202,7 @@ def _hold_out(pictures: list) -> tuple[list, int, list]:
 def _pair_files() -> list[pathlib.Path]:
     """Where --noisy_images and --clean_images are."""
     files = NOISY_IMAGES.value, CLEAN_IMAGES.value
-    if None in files or PHOTOGRAPHS.present or DAMAGE.present:
+    if None in files or any(map(flags.differs, (PHOTOGRAPHS, DAMAGE))):
         raise errors.InputError(
             "--noisy_images and --clean_images go together, without --photographs and "
             "--damage; give both or none"

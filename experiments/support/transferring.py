@@ -48,7 +48,7 @@ def check(recipe: str) -> None:
         absl.flags.Error: `--depth` or `--batch_norm` with a recipe of another kind.
     """
     for holder, recipes in _OBEYING:
-        if holder.present and recipe not in recipes:
+        if flags.differs(holder) and recipe not in recipes:
             raise absl_flags.Error(
                 f"--{holder.name} has no effect on --recipe={recipe}: leave it out"
             )

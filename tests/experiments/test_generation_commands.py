@@ -281,3 +281,25 @@ def test_other_workers_have_folders_of_their_own(monkeypatch, tmp_path):
         task = {"cluster": cluster, "task": {"type": "worker", "index": index}}
         monkeypatch.setenv("TF_CONFIG", json.dumps(task))
         assert generation._worker() == name
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "pretrain --penalty=none --width=4 --latent_dim=8",
+        "pretrain --model=document_a_mnist",
+        "finetune --source={m}/tiny.gan.npz --recipe=fine_tune",
+    ],
+)
+def test_the_flags_txt_of_a_run_repeats_it(command, material, tmp_path, line):
+    script, *words = line.format(m=material).split()
+    words += [f"--dataset={material}/grey.npz", "--steps=2", "--evaluations=1"]
+    words += ["--batch_size=4", "--noverbose"]
+    done = command(script, *words, f"--out_dir={tmp_path}/first")
+    assert done.returncode == 0, done.stderr
+    given = f"--flagfile={tmp_path}/first/flags.txt"
+    again = command(script, given, f"--out_dir={tmp_path}/again")
+    assert (again.returncode, again.stderr) == (0, "")
+    assert (
+        summary(tmp_path / "again")["scores"] == summary(tmp_path / "first")["scores"]
+    )

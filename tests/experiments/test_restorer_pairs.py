@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gan_transfer import callbacks
 from restoration import metrics, networks, patches, pretrained
 
 SHORT = ("--steps=4", "--evaluations=4", "--batch_size=4", "--noverbose")
@@ -161,6 +162,20 @@ def test_a_network_trained_on_pairs_is_told_nothing(
     assert said + "mask;" in done.stdout
     with Image.open(tmp_path / "new.png") as picture:
         np.testing.assert_array_equal(picture, np.load(pictures / "expected.npy"))
+
+
+def test_the_flags_txt_of_a_run_on_pairs_repeats_it(command, files, tmp_path):
+    pair = ("noisy", "clean", "--patch=16", "--channels=3", "--late_share=0")
+    done = train(command, files, tmp_path / "first", "pretrain_restorer", *pair)
+    assert done.returncode == 0, done.stderr
+    given = f"--flagfile={tmp_path}/first/flags.txt"
+    again = command("pretrain_restorer", given, f"--out_dir={tmp_path}/again")
+    assert (again.returncode, again.stderr) == (0, "")
+    histories = [
+        [row["loss"] for row in callbacks.read_history(tmp_path / name)]
+        for name in ("first", "again")
+    ]
+    assert histories[0] == histories[1]
 
 
 @pytest.mark.parametrize(
