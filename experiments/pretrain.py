@@ -90,7 +90,7 @@ def main(argv):
             return {"density": sparsity.density(gan)}
 
         rows = session.fit(lambda phase: settings.compile(gan, phase), about)
-    scores = session.finish(rows, about())
+    scores = session.finish(rows, about)
     print(f"{session.title}, test scores:")
     judging.print_scores(scores)
     print(f"pictures, models and summary.json are in {session.run.folder}")

@@ -134,8 +134,7 @@ def main(argv):
             vae.compile(transfer.adam(learning_rate=rate))
 
         rows = session.fit(compile_phase)
-    session.load_best(rows)
-    scores = session.finish(rows, _bounds(session))
+    scores = session.finish(rows, lambda: _bounds(session))
     shown = sessions.some(images.test)
     reconstruction.draw(session.run, vae, shown, session.title)
     print(f"{session.title}, test scores:")

@@ -136,7 +136,7 @@ class Session:
             return
         if rows:
             stopped = {"outcome": error.outcome, "stopped": str(error)}
-            self.finish(rows, about() | stopped)
+            self.finish(rows, lambda: about() | stopped)
             kept = "best" if self.best.exists() else "last"
             print(f"the {kept} state and its scores are in {self.run.folder}")
 
@@ -190,7 +190,7 @@ class Session:
         """File of the best state; there is none where nothing was selected."""
         return self.run.path("best.weights.h5")
 
-    def load_best(self, rows: list[dict]) -> int:
+    def _load_best(self, rows: list[dict]) -> int:
         """Load the best state, if one was selected; returns its update."""
         if not self.best.exists():
             return int(rows[-1]["step"])
@@ -199,13 +199,17 @@ class Session:
         judged = [row for row in rows if self.monitor in row]
         return int(min(judged, key=lambda row: row[self.monitor])["step"])
 
-    def finish(self, rows: list[dict], extra: dict) -> dict:
+    def finish(self, rows: list[dict], about=dict) -> dict:
         """Load the best state, save the models, evaluate, draw, summarise.
+
+        Args:
+            rows: of the history.
+            about: as for `fit`; called when the best state is loaded.
 
         Returns:
             The scores, as in `summary.json`.
         """
-        chosen = self.load_best(rows)
+        chosen = self._load_best(rows)
         for name, network in self.model.stored_networks().items():
             with writing.partial(self.run.path(f"{name}.keras")) as temporary:
                 network.save(temporary)
@@ -228,7 +232,7 @@ class Session:
                     if self.monitor
                     else "last epoch, nothing selected"
                 ),
-                **extra,
+                **about(),
             }
         )
         return scores

@@ -114,21 +114,22 @@ def run(script: str, candidates: list[str]) -> None:
             "source": name,
             "domain_gap": {each: _stored(gap) for each, gap in gaps.items()},
         }
-        rows = session.fit(
-            lambda phase: settings.compile(gan, phase), lambda: dict(summary)
-        )
-    session.load_best(rows)
-    spreads = diversity.report(
-        session.extractors,
-        session.train,
-        images.test,
-        judging.pixels(gan, _JUDGED, seed=4),
-    )
-    scores = session.finish(rows, summary | {"diversity": spreads})
+
+        def measured():
+            summary["diversity"] = diversity.report(
+                session.extractors,
+                session.train,
+                images.test,
+                judging.pixels(gan, _JUDGED, seed=4),
+            )
+            return summary
+
+        rows = session.fit(lambda phase: settings.compile(gan, phase), measured)
+    scores = session.finish(rows, measured)
     _draw_pairs(session.run, source, gan, about, images.name)
     print(f"{session.title}, test scores:")
     judging.print_scores(scores)
-    _print_diversity(spreads)
+    _print_diversity(summary["diversity"])
     print(f"pictures, models and summary.json are in {session.run.folder}")
 
 
