@@ -11,6 +11,8 @@ Examples:
         --noisy_images=noisy_images.npy --clean_images=clean_images.npy
 """
 
+from absl import flags as absl_flags
+
 from experiments.support import (
     console,
     flags,
@@ -21,6 +23,14 @@ from experiments.support import (
 )
 
 RECIPES = ("fine_tune", "head_only", "gains")
+_LATE_BLOCKS = absl_flags.DEFINE_integer(
+    "late_blocks",
+    None,
+    "deepen the restorer before training it: residual blocks per scale from the "
+    "coarsest on, more than it has (shipped ones: 2 or 3); they start as identities",
+    1,
+    16,
+)
 flags.adopt(*restoration.TRAINING_FLAGS, flags.RECIPE)
 _DEFAULT_STEPS = 1000
 
@@ -32,10 +42,13 @@ def main(argv):
     recipe = flags.one_of(flags.RECIPE, RECIPES)
     with console.quiet_tensorflow():
         from gan_transfer import copying, recipes
-        from restoration import networks, pretrained
+        from restoration import deepening, networks, pretrained
 
     source = flags.MODEL.value or "restorer_gray"
     loaded = pretrained.load(source)
+    copies = [copying.LayerCopy(each.name, "copied") for each in loaded.layers]
+    if _LATE_BLOCKS.value:
+        loaded, copies = deepening.deepen(loaded, _LATE_BLOCKS.value)
     model, channels = loaded.name, loaded.inputs[0].shape[-1]
     data = restoration_data.training_data(channels, [restoration_data.PATCH.value])
     epoch_steps = -(-(flags.STEPS.value or _DEFAULT_STEPS) // flags.EVALUATIONS.value)
@@ -45,7 +58,6 @@ def main(argv):
             network = networks.with_gains(network)
         restorer = restoration.procedure(network, channels)
     phases = recipes.RESTORATION_RECIPES[recipe](restorer, 0, "frozen")
-    copies = [copying.LayerCopy(each.name, "copied") for each in loaded.layers]
     for phase in phases:
         phase.prepare()
         print(f"phase {phase.name}, {phase.share:.0%} of the updates")

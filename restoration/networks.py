@@ -186,7 +186,11 @@ def _residual_blocks(x, filters: int, count: int, first: int):
 
 
 def restorer(
-    channels: int = 1, *, widths: tuple[int, ...] = (32, 64, 96), blocks: int = 2
+    channels: int = 1,
+    *,
+    widths: tuple[int, ...] = (32, 64, 96),
+    blocks: int = 2,
+    late_blocks: int | None = None,
 ) -> keras.Model:
     """The compact restorer: a bias-free residual U-Net on unshuffled pixels (C 2.3).
 
@@ -200,8 +204,10 @@ def restorer(
     Args:
         channels: 1 (grey) or 3 (colour).
         widths: filters per scale, finest first; (32, 64, 96) costs 45 k multiply-adds a
-            pixel; (64, 128, 256, 512) with 4 blocks is for GPUs.
-        blocks: residual blocks per scale and direction.
+            pixel, with 3 late blocks 57 k; (64, 128, 256, 512) with 4 blocks is for
+            GPUs.
+        blocks: residual blocks per scale on the way down.
+        late_blocks: as many from the coarsest scale on, on the way up; default: blocks.
 
     Returns:
         A model `[image, level, mask] -> image`, output float32.
@@ -210,6 +216,7 @@ def restorer(
     Restoration with Deep Denoiser Prior" (DRUNet), 2021; Mohan et al., "Robust and
     Interpretable Blind Image Denoising via Bias-Free CNNs", 2020.
     """
+    late_blocks = blocks if late_blocks is None else late_blocks
     image, level, mask = inputs(channels)
     multiple = 2 ** len(widths)
     pixels = keras.layers.Concatenate(name="stem_concat")([image, mask])
@@ -228,17 +235,15 @@ def restorer(
             x = keras.layers.Conv2D(
                 width, 2, strides=2, use_bias=False, name=f"down{scale}_conv"
             )(x)
-        last = scale == len(widths) - 1
-        x = _residual_blocks(x, width, blocks, number)
-        number += blocks
-        if last:
-            break
+        count = late_blocks if scale == len(widths) - 1 else blocks
+        x = _residual_blocks(x, width, count, number)
+        number += count
     for scale in range(len(widths) - 2, -1, -1):
         x = _conv(4 * widths[scale], f"up{scale + 1}_conv", size=1)(x)
         x = PixelShuffle(name=f"up{scale + 1}_shuffle")(x)
         x = keras.layers.Add(name=f"up{scale + 1}_add")([x, skips[scale]])
-        x = _residual_blocks(x, widths[scale], blocks, number)
-        number += blocks
+        x = _residual_blocks(x, widths[scale], late_blocks, number)
+        number += late_blocks
     x = _conv(4 * channels, "head_conv", gain=0.0)(x)
     x = PixelShuffle(name="head_shuffle")(x)
     x = CropLike(name="head_crop")([x, image])

@@ -16,6 +16,7 @@ from gan_transfer import callbacks
 from restoration import networks, pretrained, supervised, validation
 
 SHORT = ("--steps=2", "--evaluations=1", "--batch_size=2", "--patch=16", "--noverbose")
+OWN = "own.restorer.npz"
 RATE = "--learning_rate=20"  # so that the first steps of the warm-up are seen
 
 
@@ -38,12 +39,12 @@ def there(tmp_path_factory):
     network.set_weights(
         [0.1 * draws.standard_normal(w.shape) for w in network.get_weights()]
     )
-    pretrained.save(network, folder / "own.restorer.npz", {})
+    pretrained.save(network, folder / OWN, {})
     return folder
 
 
 def finetune(command, there, out, count, *told):
-    model = f"--model={there}/own.restorer.npz"
+    model = f"--model={there}/{OWN}"
     given = (model, f"--photographs={there}/pictures{count}", f"--out_dir={out}")
     done = command("finetune_restorer", *given, *SHORT, *told)
     assert done.returncode == 0, done.stderr
@@ -60,7 +61,7 @@ def weights(source):
 
 def changes(there, folder):
     """Name -> kernel after the training over the kernel before, of every layer."""
-    before, after = weights(there / "own.restorer.npz"), weights(folder)
+    before, after = weights(there / OWN), weights(folder)
     assert list(after) == list(before)
     return {name: after[name][0] / before[name][0] for name in after if after[name]}
 
@@ -102,7 +103,32 @@ def test_all_of_a_restorer_of_any_width_is_fine_tuned(command, there, tmp_path):
     described = pretrained.describe(tmp_path)
     assert (described["model"], described["channels"]) == ("restorer", 1)
     assert described["recipe"] == "fine_tune"
-    assert described["source"] == f"{there}/own.restorer.npz"
+    assert described["source"] == f"{there}/{OWN}"
+
+
+def test_a_restorer_is_deepened_before_it_is_fine_tuned(command, there, tmp_path):
+    told = ("--late_blocks=2", "--validation=1", "--learning_rate=1e-8")
+    lines = finetune(command, there, tmp_path, 5, *told).splitlines()
+    (added,) = (line for line in lines if line.startswith("  block3_conv1 "))
+    assert added.split()[1:4] == ["900", "new", "trained"]
+    (kept,) = (line for line in lines if line.startswith("  block4_conv1 "))
+    assert kept.endswith("copied   trained     1.0e-08  block3_conv1 in the source")
+    # At this rate nothing moves: it still computes what its source computes.
+    deeper, source = pretrained.load(tmp_path), pretrained.load(there / OWN)
+    assert len(deeper.weights) == len(source.weights) + 4
+    image = np.random.default_rng(1).random((1, 9, 14, 1), np.float32)
+    inputs = [image, 0.1 + 0 * image, 0 * image]
+    np.testing.assert_allclose(deeper(inputs), source(inputs), atol=1e-6)
+
+
+def test_a_restorer_that_is_as_deep_already_is_refused(command, there, tmp_path):
+    told = (f"--model={there}/{OWN}", f"--photographs={there}/pictures5")
+    told += ("--late_blocks=1", f"--out_dir={tmp_path}/run", *SHORT)
+    done = command("finetune_restorer", *told)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: the network has 1 blocks per scale")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("damage", ["overlays", "overlays of a folder", "jpeg"])

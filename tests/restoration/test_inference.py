@@ -252,3 +252,4 @@ def test_what_stands_in_a_hole_does_not_decide_about_the_rest():
     assert np.mean(damage.mask[true] == 1) > 0.99
     assert np.mean(damage.mask[~true] == 0) > 0.99
     assert 0.9 < damage.impulses / np.mean((mask == 0) & (struck != clean)) < 1.1
+    assert inference.diagnose(clean).sigma == noise.estimate_sigma(clean)
