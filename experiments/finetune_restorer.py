@@ -27,7 +27,7 @@ _LATE_BLOCKS = absl_flags.DEFINE_integer(
     "late_blocks",
     None,
     "deepen the restorer before training it: residual blocks per scale from the "
-    "coarsest on, more than it has (shipped ones: 2 or 3); they start as identities",
+    "coarsest on, more than it has; they start as identities, --recipe=fine_tune only",
     1,
     16,
 )
@@ -40,6 +40,11 @@ def main(argv):
     loss = flags.one_of(flags.LOSS, restoration.LOSSES)
     flags.default(generation.BETA_1, restoration.BETA_1)
     recipe = flags.one_of(flags.RECIPE, RECIPES)
+    if _LATE_BLOCKS.value and recipe != "fine_tune":
+        raise absl_flags.Error(
+            f"--late_blocks has no effect with --recipe={recipe}, which leaves the new "
+            "blocks as they are: identities; leave one of them out"
+        )
     with console.quiet_tensorflow():
         from gan_transfer import copying, recipes
         from restoration import deepening, networks, pretrained

@@ -1,10 +1,11 @@
 """What makes a generator generalise: document E's four levers, measured (E 2, E 6).
 
 Data augmentation, regularisation, architecture and training strategy, each alone, at
---counts training images of --dataset, --seeds times; every cell is a run of pretrain
-with as many updates. Reported are the distances to the training and to the test images,
-their gap, memorised samples, precision and recall, and how runs ended. Stopped, the
-study goes on with the cell it was at.
+--counts training images of --dataset, --seeds times; every cell is a run of pretrain.
+All train their final networks for as many updates; two stages and pruning first take as
+many again in each of two phases that look for the network. Reported are the distances
+to the training and to the test images, their gap, memorised samples, precision and
+recall, and how runs ended. Stopped, the study goes on with the cell it was at.
 
 Example:
     python -m experiments.generalisation_study --counts=100 --seeds=1
@@ -19,6 +20,8 @@ from absl import flags as absl_flags
 from experiments.support import cells, console, figures, flags, generalisation, run
 from gan_transfer import writing
 
+# Of pretrain: the rows' configuration, and that of rows of three phases.
+_FLAGFILE, _PHASES = "generalisation", "generalisation_phases"
 # Row -> lever of the document, flags of pretrain.
 LEVERS = {
     "plain": ("none", ("--penalty=none",)),
@@ -26,7 +29,7 @@ LEVERS = {
     "R1": ("2 regularisation", ("--penalty=r1",)),
     "spectral norm": ("2 regularisation", ("--penalty=none", "--model=sngan")),
     "half width": ("3 architecture", ("--penalty=none", "--width=16")),
-    "attention": ("3 architecture", ("--penalty=none", "--model=sagan")),
+    "attention": ("3 architecture", ("--penalty=none", "--model=attention")),
     "two stages": ("4 strategy", ("--penalty=none", "--training=two_stage")),
     "pruned": ("4 strategy", ("--penalty=none", "--training=pruned")),
     "dynamic sparse": ("4 strategy", ("--penalty=none", "--training=dynamic_sparse")),
@@ -34,6 +37,13 @@ LEVERS = {
 }
 ALL = "all"
 _KEPT = ("outcome", "updates")  # a run that diverges at once has no updates
+# Measures of the verdict, all the better the smaller.
+_JUDGED = {
+    "test": "distance to the test images",
+    "gap": "gap from the training to the test images",
+    "memorised": "share memorised",
+}
+_ENOUGH_SEEDS = 3
 flags.adopt(
     flags.SCALE,
     flags.METHODS,
@@ -69,33 +79,49 @@ def main(argv):
             seed=seed,
         )
 
-    name = load(counts[0], 0).name
+    # Data that are not there, or fewer than a count asks for, are refused now.
+    (name,) = {load(count, 0).name for count in counts}
     directory = run.RunDirectory.open(
         flags.OUT_DIR.value, flags.configuration(argv[0]), flags.OVERWRITE.value
     )
-    keys = list(itertools.product(range(flags.SEEDS.value), counts, methods))
-    results = {}
-    for number, (seed, count, method) in enumerate(keys, 1):
-        cell = _cell(method, count, seed)
-        place = f"[{number}/{len(keys)}]"
-        folder = directory.folder / "cells"
-        summary = cells.run(cell, folder, flags.SCALE.value, place)
+    folder, results = directory.folder / "cells", {}
+
+    def done(key, cell, summary):
+        seed, count, method = key
         found = {key: summary[key] for key in _KEPT if key in summary}
         if summary["scores"]:
             images = load(count, seed)
             found |= generalisation.measure(folder / cell.name, images)
         results.setdefault((count, method), []).append(found)
+
+    status = cells.run_all(
+        [
+            (key, _cell(key[2], key[1], key[0]))
+            for key in itertools.product(range(flags.SEEDS.value), counts, methods)
+        ],
+        folder,
+        flags.SCALE.value,
+        done,
+        lambda: _report(directory, results, name),
+    )
+    print(directory.path("table.md").read_text(), end="")
+    print(f"table, plot and cells are in {directory.folder}")
+    return status
+
+
+def _report(directory, results, name: str) -> None:
+    """Write table, verdict, plot and summary of what ended so far."""
     judge = "classifier" if _has(results, "test_classifier") else "pca"
-    table = _table(results)
     verdict = _verdict(results, judge)
+    parts = [_table(results), "\n".join(verdict), generalisation.STATES]
     with writing.partial(directory.path("table.md")) as temporary:
-        temporary.write_text(table + "\n" + "\n".join(verdict) + "\n")
+        temporary.write_text("\n\n".join(parts) + "\n")
     _draw(directory, results, name, judge)
     directory.write_summary(
         {
             "dataset": name,
-            "protocol": "kernel distance of 5,000 samples to the training images and "
-            "to 5,000 test images",
+            "protocol": "kernel distance of 5,000 samples to up to 5,000 training "
+            f"images and to 5,000 test images; {generalisation.STATES}",
             "cells": {
                 f"{method}, {count} images": found
                 for (count, method), found in results.items()
@@ -103,8 +129,6 @@ def main(argv):
             "verdict": verdict,
         }
     )
-    print(table, *verdict, sep="\n")
-    print(f"table, plot and cells are in {directory.folder}")
 
 
 def _cell(method: str, count: str, seed: int) -> cells.Cell:
@@ -114,8 +138,10 @@ def _cell(method: str, count: str, seed: int) -> cells.Cell:
     if flags.DATA_DIR.value is not None:
         arguments.append(f"--data_dir={flags.DATA_DIR.value}")
     label = f"{method.replace(' ', '_')}-{count}-seed{seed}"
-    words = (*arguments, *LEVERS[method][1])
-    return cells.Cell(label, "pretrain", "generalisation", words)
+    words = LEVERS[method][1]
+    in_phases = {"--training=two_stage", "--training=pruned"} & set(words)
+    flagfile = _PHASES if in_phases else _FLAGFILE
+    return cells.Cell(label, "pretrain", flagfile, (*arguments, *words))
 
 
 def _has(results, name: str) -> bool:
@@ -158,30 +184,32 @@ def _table(results) -> str:
 
 
 def _verdict(results, judge: str) -> list[str]:
-    """For every count, which rows beat plain by more than the spread of both."""
+    """For every count and measure, the rows all of whose seeds lie beside plain's.
+
+    Of rows that do not differ, 3 against 3 seeds lie apart in one of 10 cases.
+    """
     lines = []
     for count in dict.fromkeys(count for count, _ in results):
-        plain = results.get((count, "plain"))
-        if plain is None:
-            continue
-        base = _finite(plain, f"test_{judge}")
-        better, worse = [], []
-        for (number, method), row in results.items():
-            values = _finite(row, f"test_{judge}")
-            if number != count or method == "plain" or not values or not base:
+        rows = {m: row for (number, m), row in results.items() if number == count}
+        plain = rows.pop("plain", [])
+        for measure, text in _JUDGED.items():
+            key = f"{measure}_{judge}"
+            base = _finite(plain, key)
+            values = {method: _finite(row, key) for method, row in rows.items()}
+            values = {method: v for method, v in values.items() if v}
+            fewest = min(map(len, [base, *values.values()]))
+            if not values or fewest < _ENOUGH_SEEDS:
                 continue
-            if max(values) < min(base):
-                better.append(method)
-            elif min(values) > max(base):
-                worse.append(method)
-        lines.append(
-            f"{count} images, distance to the test images against plain "
-            f"({statistics.fmean(base):.3g}), all seeds apart: better "
-            f"{', '.join(better) or 'none'}; worse {', '.join(worse) or 'none'}."
-            if base
-            else f"{count} images: no plain run ended well."
-        )
-    return lines
+            better = [m for m, each in values.items() if max(each) < min(base)]
+            worse = [m for m, each in values.items() if min(each) > max(base)]
+            lines.append(
+                f"{count} images, {text} ({judge}) against plain "
+                f"({statistics.fmean(base):.3g}), all seeds apart: better "
+                f"{', '.join(better) or 'none'}; worse {', '.join(worse) or 'none'}."
+            )
+    if lines:
+        return lines
+    return [f"No verdict: plain and another row need {_ENOUGH_SEEDS} whole runs each."]
 
 
 def _draw(directory, results, dataset: str, judge: str) -> None:

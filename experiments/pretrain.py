@@ -1,10 +1,10 @@
 """Train a GAN from scratch and evaluate it (documents A 3.2(1), B 3.1.3, C 3.2).
 
---model is dcgan (the default), sngan (spectral normalisation), sagan (self-attention),
-prelu, relu, document_a_mnist, document_b_256, document_c_64, document_e_mnist or
-tensorflow_tutorial; --loss is non_saturating (the default), minimax, least_squares,
-huber, wasserstein, hinge or relativistic. Run it again to continue where it was
-stopped.
+--model is dcgan (the default), sngan (spectral normalisation), attention
+(self-attention), sagan (both), prelu, relu, document_a_mnist, document_b_256,
+document_c_64, document_e_mnist or tensorflow_tutorial; --loss is non_saturating (the
+default), minimax, least_squares, huber, wasserstein, hinge or relativistic. Run it
+again to continue where it was stopped.
 
 Example:
     python -m experiments.pretrain --flagfile=experiments/flags/pretrain/mnist.flags

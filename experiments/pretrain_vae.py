@@ -151,10 +151,10 @@ def _minus_bound(session) -> float:
 
 def _bounds(session) -> dict[str, float]:
     """-ELBO of all test images; importance-weighted -log p of some, with its error."""
-    from gan_transfer import data
+    from gan_transfer import data, subsets
 
     test = data.to_float(session.images.test)
-    some = test[: _WEIGHTED_IMAGES.value]
+    some = subsets.some(test, _WEIGHTED_IMAGES.value)
     weighted = session.model.log_likelihood(some, samples=_SAMPLES)
     return {
         "minus_elbo_nats": -session.model.bound(test),

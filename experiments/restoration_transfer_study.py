@@ -96,6 +96,7 @@ def main(argv):
                 "seeds": seed + 1,
                 "references": references,
                 "verdict": verdict,
+                "cells": results,
             }
         )
         print(directory.path("table.md").read_text())

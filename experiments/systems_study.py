@@ -97,13 +97,16 @@ flags.adopt(
     flags.OVERWRITE,
 )
 _SHOWN = 12
-# Column -> scores that it may show.
+# Column -> scores that it may show, all on the same features.
 _SCORES = {
     "fcd": ("fcd",),
     "pca": ("pca",),
-    "kernel distance": ("kcd", "forward_kcd", "pca_kernel"),
-    "precision": ("precision_classifier", "precision_pca"),
-    "recall": ("recall_classifier", "recall_pca"),
+    "kernel, classifier": ("kcd", "forward_kcd"),
+    "kernel, pixels": ("pca_kernel", "forward_pca_kernel"),
+    "precision, classifier": ("precision_classifier",),
+    "recall, classifier": ("recall_classifier",),
+    "precision, pixels": ("precision_pca",),
+    "recall, pixels": ("recall_pca",),
 }
 
 
@@ -124,24 +127,39 @@ def main(argv):
     directory = run.RunDirectory.open(
         flags.OUT_DIR.value, flags.configuration(argv[0]), flags.OVERWRITE.value
     )
-    planned = list(_cells(methods))
-    results = {}
-    for number, (key, cell) in enumerate(planned, 1):
-        place = f"[{number}/{len(planned)}]"
-        summary = cells.run(cell, directory.folder / "cells", flags.SCALE.value, place)
+    folder, results = directory.folder / "cells", {}
+
+    def done(key, cell, summary):
+        _, name, dataset = key
         used = summary.get("dataset")
-        if key[1] is not None and used not in (key[1], None):
+        if dataset is not None and used not in (dataset, None):
             raise errors.InputError(
-                f"{cell.name} was trained on {used}: {key[1]} was not found; name its "
+                f"{cell.name} was trained on {used}: {dataset} was not found; name its "
                 "folder (--data_dir) and delete that cell"
             )
-        results.setdefault(key, []).append((cell, summary))
-    table = _table(results)
-    ranking = _ranking(results)
+        results.setdefault((name, dataset), []).append((cell, summary))
+
+    status = cells.run_all(
+        list(_cells(methods)),
+        folder,
+        flags.SCALE.value,
+        done,
+        lambda: _report(directory, folder, results),
+    )
+    print(directory.path("table.md").read_text(), end="")
+    print(f"table, pictures and cells are in {directory.folder}")
+    return status
+
+
+def _report(directory, folder: pathlib.Path, results) -> None:
+    """Write table, ranking, stability, pictures and summary of what ended so far."""
+    with console.quiet_tensorflow():
+        ranking = _ranking(results)
+        table = _table(results, folder)
     with writing.partial(directory.path("table.md")) as temporary:
         temporary.write_text(table + "\n" + "\n".join(ranking) + "\n")
     with writing.partial(directory.path("stability.md")) as temporary:
-        temporary.write_text(_stability(results, directory.folder / "cells"))
+        temporary.write_text(_stability(results, folder))
     _draw(directory, results)
     directory.write_summary(
         {
@@ -154,12 +172,10 @@ def main(argv):
             "ranking": ranking,
         }
     )
-    print(table, *ranking, sep="\n")
-    print(f"table, pictures and cells are in {directory.folder}")
 
 
 def _cells(methods):
-    """`((row, data set), cell)` of the study, seed by seed."""
+    """`((seed, row, data set), cell)` of the study, seed by seed."""
     data_dir = flags.DATA_DIR.value
     for seed, name in itertools.product(range(flags.SEEDS.value), methods):
         row = ROWS[name]
@@ -171,10 +187,10 @@ def _cells(methods):
                 arguments.append(f"--data_dir={data_dir}")
             label = "-".join(filter(None, [name, dataset, f"seed{seed}"]))
             cell = cells.Cell(label, row.script, row.flagfile, tuple(arguments))
-            yield (name, dataset), cell
+            yield (seed, name, dataset), cell
 
 
-def _table(results) -> str:
+def _table(results, folder: pathlib.Path) -> str:
     rows = []
     for (name, dataset), found in results.items():
         row = ROWS[name]
@@ -191,7 +207,7 @@ def _table(results) -> str:
                     cells.spread([cells.score(s, kinds) for s in summaries])
                     for kinds in _SCORES.values()
                 ),
-                cells.spread([s.get("cpu_seconds", 0) / 60 for s in summaries], 2),
+                cells.spread([cells.cpu_minutes(folder / c.name) for c, _ in found], 2),
                 cells.outcomes(summaries),
                 f"[grid](cells/{found[0][0].name}/samples.png)",
             ]
@@ -231,31 +247,41 @@ def _stability(results, folder: pathlib.Path) -> str:
 
 
 def _ranking(results) -> list[str]:
-    """A line per data set: our order, the published one, pairs that agree."""
+    """Lines per data set: our order, the published one, pairs that agree, budgets."""
     lines = []
     for dataset, published in PUBLISHED.items():
-        ours = {}
+        ours, shown = {}, {}
         for name in published:
             found = [s for _, s in results.get((name, dataset), [])]
             values = [cells.score(summary, ("fcd",)) for summary in found]
-            values = [value for value in values if value == value]
+            values = [value for value in values if math.isfinite(value)]
             if values:
-                ours[name] = statistics.fmean(values)
+                ours[name] = values
+                shown[name] = max(s.get("images_shown", 0) for s in found)
         if len(ours) < 2:
             continue
+        means = {name: statistics.fmean(values) for name, values in ours.items()}
+        agree, differ, open_ = 0, [], []
         pairs = list(itertools.combinations(ours, 2))
-        agree = [
-            (a, b)
-            for a, b in pairs
-            if (ours[a] < ours[b]) == (published[a] < published[b])
-        ]
-        differ = [f"{a} and {b}" for a, b in pairs if (a, b) not in agree]
-        lines.append(
-            f"{dataset}: ours {' < '.join(sorted(ours, key=ours.get))}; published "
-            f"(FID, best of a search) {' < '.join(sorted(ours, key=published.get))}; "
-            f"{len(agree)} of {len(pairs)} pairs agree"
-            + (f", not {', '.join(differ)}." if differ else ".")
+        for pair in pairs:
+            low, high = sorted(pair, key=means.get)
+            if max(ours[low]) >= min(ours[high]):
+                open_.append(" and ".join(pair))
+            elif published[low] < published[high]:
+                agree += 1
+            else:
+                differ.append(" and ".join(pair))
+        seeds = max(map(len, ours.values()))
+        line = (
+            f"{dataset}, {seeds} seed{'s' * (seeds > 1)}: ours "
+            f"{' < '.join(sorted(ours, key=means.get))}; published (FID, best of a "
+            f"search) {' < '.join(sorted(ours, key=published.get))}; "
+            f"{agree} of {len(pairs)} pairs agree"
         )
+        line += f"; not {', '.join(differ)}" * bool(differ)
+        line += f"; seeds overlap: {', '.join(open_)}" * bool(open_)
+        budgets = ", ".join(f"{name} {shown[name]:,}" for name in ours)
+        lines += [f"{line}.", f"Images shown to each: {budgets}."]
     return lines
 
 

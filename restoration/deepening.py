@@ -33,7 +33,8 @@ def deepen(
     runs = _runs(network)
     if network.name != "restorer" or "stem_conv" not in runs:
         raise errors.InputError(
-            f"{network.name} cannot be deepened; give a network of networks.restorer"
+            f"{network.name} cannot be deepened; give a network of networks.restorer, "
+            "such as restorer_gray"
         )
     downs = [name for name in runs if name.startswith("down")]
     present = len(runs[([*downs] or ["stem_conv"])[-1]])

@@ -12,9 +12,11 @@ import pathlib
 import statistics
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 
 from gan_transfer import errors
 
+Key = tuple  # (seed, ...)
 FLAGS = pathlib.Path(__file__).parents[1] / "flags"
 
 
@@ -35,7 +37,11 @@ class Cell:
     arguments: tuple[str, ...] = ()
 
     def lengths(self, scale: float) -> tuple[str, ...]:
-        """`--steps` and `--evaluations` for this share of the flagfile's updates."""
+        """`--steps` and `--evaluations` for this share of the flagfile's updates.
+
+        The evaluations stay as many as they are there, so that at scale 1 a cell is its
+        make target, and the best state is chosen among as many in every row.
+        """
         path = FLAGS / self.script / f"{self.flagfile}.flags"
         given = dict(
             line.removeprefix("--").split("=", 1)
@@ -43,14 +49,14 @@ class Cell:
             if line.startswith("--") and "=" in line
         )
         steps = max(1, round(scale * int(given["steps"])))
-        evaluations = min(int(given["evaluations"]), max(3, steps // 200), steps)
+        evaluations = min(int(given["evaluations"]), steps)
         return f"--steps={steps}", f"--evaluations={evaluations}"
 
 
 def run(cell: Cell, folder: pathlib.Path, scale: float, place: str) -> dict:
     """Run a cell to its end, unless it is there, and return its summary.
 
-    What the script prints goes to `<cell>.log` beside its folder.
+    What the script prints is added to `<cell>.log` beside its folder.
 
     Args:
         cell: what to run.
@@ -63,7 +69,8 @@ def run(cell: Cell, folder: pathlib.Path, scale: float, place: str) -> dict:
         `outcome`.
 
     Raises:
-        InputError: the script refused something; its own line is the message.
+        InputError: it ended without a summary; the message is the script's own line, or
+            names the log.
     """
     target = folder / cell.name
     summary = target / "summary.json"
@@ -74,17 +81,79 @@ def run(cell: Cell, folder: pathlib.Path, scale: float, place: str) -> dict:
     command = [sys.executable, "-m", f"experiments.{cell.script}"]
     command += [f"--flagfile={FLAGS / cell.script / cell.flagfile}.flags"]
     command += [*cell.lengths(scale), *cell.arguments, f"--out_dir={target}"]
-    with (folder / f"{cell.name}.log").open("w") as log:
+    log = folder / f"{cell.name}.log"
+    with log.open("a") as file:
         done = subprocess.run(
-            command, stdout=log, stderr=subprocess.PIPE, text=True, check=False
+            command, stdout=file, stderr=subprocess.PIPE, text=True, check=False
         )
+        file.write(done.stderr)
     if summary.exists():
         return json.loads(summary.read_text())
     said = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    line = said[-1] if said else done.stderr.strip()[-300:]
+    line = said[-1].removeprefix("error: ") if said else f"see {log}"
     if "training diverged" not in line:
         raise errors.InputError(f"{cell.name} ended without a summary: {line}")
     return {"outcome": "diverged", "scores": {}}
+
+
+def run_all(
+    planned: Sequence[tuple[Key, Cell]],
+    folder: pathlib.Path,
+    scale: float,
+    done: Callable[[Key, Cell, dict], None],
+    report: Callable[[], None],
+) -> int:
+    """Run the cells of a study seed by seed, and return the exit status.
+
+    A cell that cannot be run is named, and the others go on.
+
+    Args:
+        planned: what a cell belongs to, and the cell. `Key` begins with the seed.
+        folder: of all cells.
+        scale: as for `run`.
+        done: called with every cell that ended, and its summary.
+        report: called after every seed, so that a study of hours has something to show
+            early, if any cell ended.
+
+    Returns:
+        0; or 1 where cells could not be run.
+
+    Raises:
+        InputError: none could.
+    """
+    failed, ended = [], 0
+    for number, (key, cell) in enumerate(planned, 1):
+        try:
+            place = f"[{number}/{len(planned)}]"
+            done(key, cell, run(cell, folder, scale, place))
+            ended += 1
+        except errors.InputError as error:
+            print(f"error: {error}", file=sys.stderr, flush=True)
+            failed.append(cell.name)
+        last = number == len(planned) or planned[number][0][0] != key[0]
+        if last and ended:
+            report()
+    if not ended:
+        raise errors.InputError("no cell of the study could be run")
+    if failed:
+        names = ", ".join(failed)
+        print(
+            f"error: {ended} of {len(planned)} cells ended, not {names}; mend what "
+            "the lines above say and run the same command again",
+            file=sys.stderr,
+        )
+    return 1 if failed else 0
+
+
+def cpu_minutes(folder: pathlib.Path) -> float:
+    """CPU minutes of a run with all its parts, if it was stopped; NaN without any.
+
+    Unlike `summary.json`'s, which are of the last part, those of the history go on.
+    """
+    from gan_transfer import callbacks
+
+    rows = callbacks.read_history(folder)
+    return rows[-1]["cpu_seconds"] / 60 if rows else math.nan
 
 
 def score(summary: dict, kinds: tuple[str, ...]) -> float:

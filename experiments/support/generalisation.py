@@ -7,6 +7,10 @@ from gan_transfer import writing
 
 _SAMPLES = 5000
 STORED = "generalisation.json"
+STATES = (
+    f"below {session.SELECT_FROM:,} training images the last state is measured; from "
+    "there on the best one by a tenth of them (at most 5,000) that is held out"
+)
 
 
 def measure(folder, images) -> dict[str, float]:
@@ -15,8 +19,8 @@ def measure(folder, images) -> dict[str, float]:
     5,000 samples of the best state. Distances are kernel distances: unbiased, so those
     to 100 training images and to 5,000 test images can be compared; the pixel PCA is
     fitted to the test images, so its gap is between two different parts. Memorised is
-    the share of samples at least as near to a training image (of up to 5,000) as
-    that one is to its own nearest other one; beside it the share of real test images.
+    the share of samples at least as near to a training image (of all) as that one is
+    to its own nearest other one; beside it the share of real test images.
     Stored in the run's folder and read from there the next time.
 
     Args:
@@ -31,11 +35,11 @@ def measure(folder, images) -> dict[str, float]:
     train = session.parts(images)[0]
     extractors = judging.extractors(images.test)
     shown = judging.pixels(pretrained.load(folder), _SAMPLES, seed=2)
-    parts = [shown, *(subsets.some(each, _SAMPLES) for each in (train, images.test))]
+    parts = [shown, train, subsets.some(images.test, _SAMPLES)]
     found = {}
     for name, extractor in extractors.items():
         fake, seen, unseen = (features.extract(extractor, each) for each in parts)
-        to_train = metrics.kernel_distance(seen, fake)[0]
+        to_train = metrics.kernel_distance(subsets.some(seen, _SAMPLES), fake)[0]
         to_test = metrics.kernel_distance(unseen, fake)[0]
         copied = metrics.memorisation(fake, seen, unseen)
         shares = metrics.precision_recall_density_coverage(unseen, fake, neighbours=5)

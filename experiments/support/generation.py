@@ -55,7 +55,7 @@ BACKBONE = absl_flags.DEFINE_string(
     "its cache or the network); default: a shipped classifier for 28x28 grey images",
 )
 # The defaults first.
-_SCALABLE = ("dcgan", "sngan", "sagan", "prelu", "relu")
+_SCALABLE = ("dcgan", "sngan", "sagan", "attention", "prelu", "relu")
 MODELS = (
     *_SCALABLE,
     *("document_a_mnist", "document_b_256", "document_c_64", "document_e_mnist"),

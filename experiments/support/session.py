@@ -6,7 +6,7 @@ from experiments.support import figures, flags, generation, judging
 from gan_transfer import errors, writing
 
 # Fewer training images than this are not split for selection: all are needed.
-_SELECT_FROM = 1000
+SELECT_FROM = 1000
 _SHOWN = 64
 _LABELS = {
     "d_loss": "discriminator",
@@ -273,7 +273,7 @@ def parts(images) -> tuple:
     from gan_transfer import subsets
 
     train, labels = images.train, images.train_labels
-    if len(train) < _SELECT_FROM:
+    if len(train) < SELECT_FROM:
         return train, labels, None
     held_out = min(5000, len(train) // 10)
     return subsets.hold_out(train, labels, held_out, seed=0)[:3]

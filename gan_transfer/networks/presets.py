@@ -63,6 +63,9 @@ sngan = functools.partial(dcgan, norm="spectral")
 # `sngan` with self-attention in both networks: "AGAN" (document E 3.3).
 sagan = functools.partial(dcgan, norm="spectral", attention=True)
 
+# `dcgan` with self-attention alone: what it does without that norm (document E 3.3).
+attention = functools.partial(dcgan, attention=True)
+
 # `dcgan` with a learned slope per channel in both networks (document E 3.3).
 prelu = functools.partial(dcgan, activation="prelu")
 
@@ -170,6 +173,7 @@ _SCALABLE = {
     "dcgan": dcgan,
     "sngan": sngan,
     "sagan": sagan,
+    "attention": attention,
     "prelu": prelu,
     "relu": relu,
 }

@@ -121,6 +121,14 @@ def test_a_restorer_is_deepened_before_it_is_fine_tuned(command, there, tmp_path
     np.testing.assert_allclose(deeper(inputs), source(inputs), atol=1e-6)
 
 
+@pytest.mark.parametrize("recipe", ["gains", "head_only"])
+def test_blocks_that_no_recipe_trains_are_refused(command, there, tmp_path, recipe):
+    told = (f"--model={there}/{OWN}", "--late_blocks=2", f"--recipe={recipe}")
+    done = command("finetune_restorer", *told, f"--out_dir={tmp_path}/run")
+    assert done.returncode == 1
+    assert f"--late_blocks has no effect with --recipe={recipe}" in done.stderr
+
+
 def test_a_restorer_that_is_as_deep_already_is_refused(command, there, tmp_path):
     told = (f"--model={there}/{OWN}", f"--photographs={there}/pictures5")
     told += ("--late_blocks=1", f"--out_dir={tmp_path}/run", *SHORT)

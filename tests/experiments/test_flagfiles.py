@@ -38,7 +38,7 @@ TINY = {
         f"--methods={','.join(STUDIED)}",
     ),
 }
-SCALABLE = ("dcgan", "sngan", "sagan", "prelu", "relu")
+SCALABLE = ("dcgan", "sngan", "sagan", "attention", "prelu", "relu")
 # They differ from the others in a loss or a size, which other tests hold.
 RARE = "minimax_mnist lsgan_mnist huber_mnist wgan_mnist prelu_mnist sngan_mnist "
 RARE += "relativistic_mnist relu_mnist document_e_mnist document_b_256"

@@ -9,7 +9,7 @@ import pytest
 
 from experiments import generalisation_study, systems_study
 from experiments.support import cells, figures, run
-from gan_transfer import errors, metrics, pretrained
+from gan_transfer import metrics, pretrained
 
 ROOT = pathlib.Path(__file__).parents[2]
 FLAGFILES = sorted((ROOT / "experiments" / "flags").glob("*/*.flags"))
@@ -89,7 +89,9 @@ def test_pruned_cell_keeps_its_share_of_the_weights(studied):
 def test_study_tells_the_updates_of_its_cells(studied):
     out, _, _ = studied
     found = json.loads((out / "summary.json").read_text())["cells"]
-    assert {each["updates"] for row in found.values() for each in row} == {3}
+    updates = {name: [each["updates"] for each in row] for name, row in found.items()}
+    # The last of the three phases is as long as all of a plain run.
+    assert updates == {"plain, 20 images": [3], "pruned, 20 images": [9]}
 
 
 def test_a_seed_that_diverged_is_left_out_of_the_plot(tmp_path, monkeypatch):
@@ -170,32 +172,11 @@ def test_unknown_rows_are_refused(command, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_cell_that_refuses_its_input_says_so(tmp_path):
-    cell = cells.Cell("broken", "pretrain", "mnist", ("--dataset=/no/such.npz",))
-    with pytest.raises(errors.InputError, match="broken ended without a summary: err"):
-        cells.run(cell, tmp_path, 0.001, "[1/1]")
-    assert "[1/1]" not in (tmp_path / "broken.log").read_text()
-
-
 def test_lengths_follow_the_flagfile():
     cell = cells.Cell("any", "pretrain", "mnist")
     assert cell.lengths(1.0) == ("--steps=5500", "--evaluations=11")
-    assert cell.lengths(0.1) == ("--steps=550", "--evaluations=3")
+    assert cell.lengths(0.1) == ("--steps=550", "--evaluations=11")
     assert cell.lengths(0.0002) == ("--steps=1", "--evaluations=1")
-
-
-def test_spread_outcomes_and_scores():
-    assert cells.spread([1.0, 3.0, float("nan")]) == "2 ± 1.4"
-    assert cells.spread([2.5]) == "2.5"
-    assert cells.spread([float("nan")]) == "-"
-    runs = [
-        {"outcome": "completed"},
-        {"outcome": "collapsed"},
-        {"outcome": "completed"},
-    ]
-    assert cells.outcomes(runs) == "2 completed, 1 collapsed"
-    summary = {"scores": {"kcd_sd_mnist_10k": 1.0, "kcd_mnist_10k": 2.0}}
-    assert cells.score(summary, ("fcd", "kcd")) == 2.0
 
 
 def test_no_flag_is_defined_twice():

@@ -21,6 +21,7 @@ SCALABLE = {
     "dcgan": (16, 3, 8),
     "sngan": (20, 1, 8),
     "sagan": (28, 3, 8),
+    "attention": (20, 1, 8),
     "prelu": (24, 1, 8),
     "relu": (16, 1, 8),
 }

@@ -54,7 +54,7 @@ def test_the_report_names_every_layer_and_where_it_comes_from():
     assert deeper.get_layer("block5_conv1").kernel.numpy().all()
 
 
-def test_the_shipped_size_costs_what_the_readme_says():
+def test_three_late_blocks_cost_what_the_docstring_says():
     deeper = networks.restorer(1, late_blocks=3)
     assert deeper.count_params() == 1_027_744
     assert networks.multiply_adds(deeper) == 56_584

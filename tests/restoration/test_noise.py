@@ -141,6 +141,14 @@ def test_impulses_are_found_and_nothing_else(density):
     assert not found[~true].any()
 
 
+def _ordered():
+    """Dithered by a threshold that repeats every 2x2 pixels."""
+    thresholds = np.tile([[0.2, 0.6], [0.8, 0.4]], (200, 200))
+    image = photo()
+    height, width, _ = image.shape
+    return np.float32(image > thresholds[:height, :width, None])
+
+
 def _dithered():
     picture = Image.fromarray(np.uint8(255 * photo()[..., 0])).convert("1")
     return np.asarray(picture, np.float32)[..., None]
@@ -159,16 +167,27 @@ def _dithered():
         np.round(photo()),
         _dithered(),
         np.indices((90, 120)).sum(0)[..., None] % 2.0,
+        _ordered(),
         np.clip(noisy(photo(), 25 / 255), 0, 1),
+        np.clip(noisy(photo(), 50 / 255), 0, 1),
         np.random.default_rng(0).integers(0, 2, (90, 120, 1)) / 1.0,
     ],
     ids=(
         "photo page margins inverted sharp border saturated two_levels dithered "
-        "checkerboard noisy random"
+        "checkerboard ordered noisy_25 noisy_50 random"
     ).split(),
 )
 def test_clean_pictures_have_no_impulses(image):
     assert not noise.find_impulses(image).any()
+
+
+@pytest.mark.parametrize("density", [0.05, 0.3])
+def test_impulses_are_found_beside_noise(density):
+    image = np.clip(noisy(photo(), 25 / 255), 0, 1)
+    damaged = struck(image, density)
+    found, true = noise.find_impulses(damaged), damaged != image
+    assert np.mean(found[true]) > 0.75
+    assert np.mean(found[~true]) < 0.01
 
 
 @pytest.mark.parametrize("density", [0.3, 0.5, 0.7])

@@ -1,0 +1,141 @@
+"""Cells of the studies, and what the studies say of hand-written results."""
+
+import math
+
+import pytest
+
+from experiments import generalisation_study, systems_study
+from experiments.support import cells
+from gan_transfer import errors
+
+
+def test_a_cell_that_refuses_its_input_says_so(tmp_path):
+    cell = cells.Cell("broken", "pretrain", "mnist", ("--dataset=/no/such.npz",))
+    for _ in range(2):
+        with pytest.raises(errors.InputError, match="broken ended without a summary: "):
+            cells.run(cell, tmp_path, 0.001, "[1/1]")
+    # The log has what the script said, both times.
+    log = (tmp_path / "broken.log").read_text()
+    assert log.count("error: ") == log.count("/no/such.npz") == 2
+
+
+def test_cells_that_cannot_be_run_do_not_stop_the_study(tmp_path, monkeypatch, capsys):
+    def run(cell, folder, scale, place):
+        ran.append((cell.name, place, scale))
+        if cell.name in broken:
+            raise errors.InputError(f"{cell.name} ended without a summary: why")
+        return {"name": cell.name}
+
+    monkeypatch.setattr(cells, "run", run)
+    planned = [
+        ((seed, name), cells.Cell(f"{name}{seed}", "pretrain", "mnist"))
+        for seed in (0, 1)
+        for name in "ab"
+    ]
+
+    def study():
+        ended, reports = [], []
+        status = cells.run_all(
+            planned,
+            tmp_path,
+            0.5,
+            lambda key, cell, summary: ended.append((key, summary["name"])),
+            lambda: reports.append(len(ended)),
+        )
+        return status, ended, reports
+
+    ran, broken = [], {"b0"}
+    status, ended, reports = study()
+    assert status == 1
+    assert ended == [((0, "a"), "a0"), ((1, "a"), "a1"), ((1, "b"), "b1")]
+    assert reports == [1, 3]  # after either seed
+    assert ran[1] == ("b0", "[2/4]", 0.5)
+    first, last = capsys.readouterr().err.splitlines()
+    assert first == "error: b0 ended without a summary: why"
+    assert last.startswith("error: 3 of 4 cells ended, not b0; mend")
+    broken = {"a0", "b0"}
+    assert study()[::2] == (1, [2])  # nothing to show of the first seed
+    broken = set()
+    assert study()[::2] == (0, [2, 4])
+    broken = {cell.name for _, cell in planned}
+    with pytest.raises(errors.InputError, match="no cell of the study could be run"):
+        study()
+
+
+def test_cpu_minutes_are_those_of_all_parts(tmp_path):
+    (tmp_path / "metrics.csv").write_text("step,cpu_seconds\n1,30\n2,90\n")
+    assert cells.cpu_minutes(tmp_path) == 1.5
+    assert math.isnan(cells.cpu_minutes(tmp_path / "none"))
+
+
+def test_spread_outcomes_and_scores():
+    assert cells.spread([1.0, 3.0, float("nan")]) == "2 ± 1.4"
+    assert cells.spread([2.5]) == "2.5"
+    assert cells.spread([float("nan")]) == "-"
+    runs = [
+        {"outcome": "completed"},
+        {"outcome": "collapsed"},
+        {"outcome": "completed"},
+    ]
+    assert cells.outcomes(runs) == "2 completed, 1 collapsed"
+    summary = {"scores": {"kcd_sd_mnist_10k": 1.0, "kcd_mnist_10k": 2.0}}
+    assert cells.score(summary, ("fcd", "kcd")) == 2.0
+
+
+def test_the_ranking_counts_pairs_whose_seeds_lie_apart():
+    def runs(images, *values):
+        scores = [{"fcd_mnist_10k": value} for value in values]
+        summaries = [{"scores": each, "images_shown": images} for each in scores]
+        return [(None, summary) for summary in summaries]
+
+    # Published on MNIST: wgan 6.7 < non_saturating 6.8 < lsgan 7.8 < wgan_gp 20.3.
+    results = {
+        ("non_saturating", "mnist"): runs(400, 3.0, 4.0),
+        ("lsgan", "mnist"): runs(400, 3.5, 4.5),
+        ("wgan", "mnist"): runs(80, 30.0, 40.0, math.nan),
+        ("wgan_gp", "mnist"): runs(80, 10.0, 20.0),
+        ("agan", "mnist"): runs(400, 1.0, 1.0),
+        ("vae_conv", "fashion_mnist"): runs(400, 1.0),
+    }
+    line, budgets = systems_study._ranking(results)
+    assert line.startswith(
+        "mnist, 2 seeds: ours non_saturating < lsgan < wgan_gp < wgan; published (FID, "
+        "best of a search) wgan < non_saturating < lsgan < wgan_gp; 2 of 6 pairs agree"
+    )
+    assert line.endswith(
+        "; not non_saturating and wgan, lsgan and wgan, wgan and wgan_gp"
+        "; seeds overlap: non_saturating and lsgan."
+    )
+    assert budgets == (
+        "Images shown to each: non_saturating 400, lsgan 400, wgan 80, wgan_gp 80."
+    )
+
+
+def test_the_verdict_needs_three_seeds_apart_in_every_measure():
+    def runs(**measures):
+        names, columns = zip(*measures.items(), strict=True)
+        return [
+            {f"{name}_pca": value for name, value in zip(names, row, strict=True)}
+            for row in zip(*columns, strict=True)
+        ]
+
+    same = {"gap": (1, 2, 3), "memorised": (0.1, 0.2, 0.3)}
+    results = {
+        ("100", "plain"): runs(test=(4, 5, 6), **same),
+        ("100", "R1"): runs(test=(1, 2, 3), **same),
+        ("100", "pruned"): runs(test=(7, 8, 9), gap=(0, 0, 0.5), memorised=(1, 1, 1)),
+        ("100", "half width"): runs(test=(3, 4.5, 7), **same),
+        ("all", "plain"): runs(test=(4, 5), gap=(1, 2), memorised=(0, 0)),
+        ("all", "R1"): runs(test=(1, 2), gap=(1, 2), memorised=(0, 0)),
+    }
+    assert generalisation_study._verdict(results, "pca") == [
+        "100 images, distance to the test images (pca) against plain (5), all seeds "
+        "apart: better R1; worse pruned.",
+        "100 images, gap from the training to the test images (pca) against plain (2), "
+        "all seeds apart: better pruned; worse none.",
+        "100 images, share memorised (pca) against plain (0.2), all seeds apart: "
+        "better none; worse pruned.",
+    ]
+    del results["100", "plain"]
+    (none,) = generalisation_study._verdict(results, "pca")
+    assert none.startswith("No verdict: plain and another row need 3 whole runs")
