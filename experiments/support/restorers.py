@@ -43,18 +43,14 @@ absl_flags.register_validator(
 )
 
 
-def method(names: Sequence[str], *learned: absl_flags.FlagHolder) -> str:
+def method(names: Sequence[str]) -> str:
     """Returns --method, one of `names`.
-
-    Args:
-        names: what the script knows.
-        *learned: its own flags that have no effect on another method than `LEARNED`.
 
     Raises:
         absl.flags.Error: another one, or flags that have no effect on it.
     """
     chosen = flags.one_of(METHOD, names)
-    for holder in (flags.MODEL, ENSEMBLE, *learned):
+    for holder in (flags.MODEL, ENSEMBLE):
         if chosen != LEARNED and holder.value:
             raise absl_flags.Error(
                 f"--{holder.name} has no effect on --method={chosen}: leave it out"

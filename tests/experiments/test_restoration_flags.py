@@ -45,10 +45,6 @@ ROOT = pathlib.Path(__file__).parents[2]
             ["--model has no effect on --method=ksvd: leave it out"],
         ),
         (
-            "denoise --method=ksvd --adapt",
-            ["--adapt has no effect on --method=ksvd: leave it out"],
-        ),
-        (
             "inpaint --method=pull_push --ensemble",
             ["--ensemble has no effect on --method=pull_push"],
         ),
