@@ -77,7 +77,8 @@ def main(argv):
         )
     table = _table(results, tests, names)
     measured = {key: cell["psnr"] for key, cell in results.items()}
-    if bars := restoration_published.table(measured):
+    bars = restoration_published.table(measured)
+    if bars and flags.LIMIT.value is None:  # they are of whole sets
         table += ["", *bars]
     with writing.replacing(directory.path("table.md")) as path:
         path.write_text("\n".join(table) + "\n")
@@ -130,35 +131,45 @@ def _table(results: dict, tests: list[str], names: list[str]) -> list[str]:
     """Rows: tests, seconds per megapixel by damage, multiply-adds of one pass."""
     columns = [name for name in names if any(key[1] == name for key in results)]
     rows = [test for test in tests if any(key[0] == test for key in results)]
+    limit = flags.LIMIT.value
+    of = f", first {limit} pictures of each set" if limit else ""
     lines = [
-        "| PSNR (dB) | " + " | ".join(columns) + " |",
+        f"| PSNR (dB){of} | " + " | ".join(columns) + " |",
         "|---" * (len(columns) + 1) + "|",
     ]
     for test in rows:
         cells = [results.get((test, name)) for name in columns]
         shown = [f"{cell['psnr']:.2f}" if cell else "" for cell in cells]
         lines.append(f"| {test} | " + " | ".join(shown) + " |")
-    for damage in dict.fromkeys(restoration_tests.TESTS[row].damage for row in rows):
-        shown = [_seconds(results, damage, name) for name in columns]
-        lines.append(f"| s / megapixel, {damage} | " + " | ".join(shown) + " |")
-    costs = [_first(results, name)["multiply_adds_per_pixel"] for name in columns]
-    shown = [f"{cost / 1000:.0f}" if cost else "" for cost in costs]
-    lines.append("| k multiply-adds / pixel and pass | " + " | ".join(shown) + " |")
+    kinds = dict.fromkeys(_kind(row) for row in rows)
+    for kind in kinds:
+        key = "seconds_per_megapixel"
+        shown = [_mean(results, kind, name, key) for name in columns]
+        shown = [f"{value:.2g}" if value else "" for value in shown]
+        lines.append(f"| s / megapixel, {kind} | " + " | ".join(shown) + " |")
+    for colour in dict.fromkeys(kind.split()[0] for kind in kinds):
+        key = "multiply_adds_per_pixel"
+        shown = [_mean(results, colour, name, key) for name in columns]
+        shown = [f"{value / 1000:.0f}" if value else "" for value in shown]
+        lines.append(f"| k multiply-adds / {colour} pixel and pass | ")
+        lines[-1] += " | ".join(shown) + " |"
     return lines
 
 
-def _first(results: dict, name: str) -> dict:
-    return next(cell for (_, other), cell in results.items() if other == name)
+def _kind(name: str) -> str:
+    """`grey noise`: what costs alike."""
+    test = restoration_tests.TESTS[name]
+    return f"{'grey' if test.channels == 1 else 'colour'} {test.damage}"
 
 
-def _seconds(results: dict, damage: str, name: str) -> str:
-    """Mean over a method's tests of one damage; blank where it has none."""
+def _mean(results: dict, kind: str, name: str, key: str) -> float | None:
+    """Mean over a method's tests whose kind begins so; None where it has none."""
     values = [
-        cell["seconds_per_megapixel"]
+        cell[key]
         for (test, other), cell in results.items()
-        if other == name and restoration_tests.TESTS[test].damage == damage
+        if other == name and _kind(test).startswith(kind) and cell[key]
     ]
-    return f"{sum(values) / len(values):.2g}" if values else ""
+    return sum(values) / len(values) if values else None
 
 
 if __name__ == "__main__":

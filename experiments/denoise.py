@@ -36,7 +36,9 @@ def main(argv):
     def restore(pixels, mask):
         sigma, remark = 0.0, restorers.BLIND
         if not blind:
-            sigma, remark = restorers.noise_level(lambda: noise.estimate_sigma(pixels))
+            sigma, remark = restorers.noise_level(
+                lambda: noise.estimate_sigma(pixels), grain=True
+            )
         if sigma == 0 and not blind:
             restored = pixels
         elif method == restorers.LEARNED:

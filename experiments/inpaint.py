@@ -34,7 +34,10 @@ def main(argv):
     with console.quiet_tensorflow():
         from restoration import filling, inference, iterative, patch_sparse
 
-    choose = restorers.networks() if method == restorers.LEARNED else None
+    choose = None
+    if method == restorers.LEARNED:
+        choose = restorers.networks()
+        restorers.refuse_holes()
 
     def restore(pixels, mask):
         record = []

@@ -17,6 +17,7 @@ from experiments.support import (
     figures,
     flags,
     generation,
+    picture_jobs,
     restoration,
     restoration_methods,
     restoration_tests,
@@ -64,6 +65,13 @@ def main(argv):
         "without": pretrained.load(flags.MODEL.value),
         "adversarial": pretrained.load(_ADVERSARIAL_MODEL.value),
     }
+    for name, network in restorers.items():
+        if network.inputs[0].shape[-1] != test.channels:
+            raise errors.InputError(
+                f"the restorer {name} is for {picture_jobs.KINDS[4 - test.channels]} "
+                f"pictures and --test={test.name} has "
+                f"{picture_jobs.KINDS[test.channels]} ones; choose another --test"
+            )
     clean = restoration_tests.pictures(test.set, test.channels)[: flags.LIMIT.value]
     extractors = judging.extractors(_patches([distortion.quantise(x) for x in clean]))
     directory = restoration.open_run(argv[0])

@@ -30,6 +30,15 @@ _LATE_SHARE = absl_flags.DEFINE_float(
     0.0,
     1.0,
 )
+_WIDTHS = absl_flags.DEFINE_list(
+    "widths",
+    ["32", "64", "96"],
+    "--model=restorer: filters per scale, finest first; 64,128,256,512 with --blocks=4 "
+    "is for GPUs",
+)
+_BLOCKS = absl_flags.DEFINE_integer(
+    "blocks", 2, "--model=restorer: residual blocks per scale and direction", 1, 16
+)
 flags.adopt(*restoration.TRAINING_FLAGS, flags.CHANNELS)
 _DEFAULT_STEPS = 20_000
 
@@ -39,6 +48,7 @@ def main(argv):
     model = flags.one_of(flags.MODEL, restoration.MODELS)
     loss = flags.one_of(flags.LOSS, restoration.LOSSES)
     flags.default(generation.BETA_1, restoration.BETA_1)
+    size = _size(model)
     with console.quiet_tensorflow():
         from gan_transfer import schedule
         from restoration import networks
@@ -53,7 +63,7 @@ def main(argv):
     if len(data.sides) == 1:
         first = steps
     with generation.strategy_scope():
-        network = restoration.build(model, channels)
+        network = restoration.build(model, channels, **size)
         restorer = restoration.procedure(network, channels)
     counts = [flags.BATCH_SIZE.value, max(1, round(flags.BATCH_SIZE.value / 4))]
     phases = [
@@ -82,6 +92,28 @@ def main(argv):
         description={"model": model, "channels": channels},
         finished=lambda best: networks.in_policy(best, "float32"),
     )
+
+
+def _size(model: str) -> dict:
+    """Arguments of `networks.restorer`; nothing for the other models.
+
+    Raises:
+        absl.flags.Error: no widths, or a size for another model.
+    """
+    if model != "restorer":
+        for holder in (_WIDTHS, _BLOCKS):
+            if flags.differs(holder):
+                raise absl_flags.Error(
+                    f"--{holder.name} has no effect on --model={model}: leave it out"
+                )
+        return {}
+    widths = _WIDTHS.value
+    if not widths or not all(w.isdecimal() and 1 <= int(w) <= 1024 for w in widths):
+        raise absl_flags.Error(
+            f"--widths={','.join(widths)}: should be numbers from 1 to 1024, one for "
+            "each scale"
+        )
+    return {"widths": tuple(map(int, widths)), "blocks": _BLOCKS.value}
 
 
 if __name__ == "__main__":

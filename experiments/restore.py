@@ -41,8 +41,13 @@ def main(argv):
         missing, sigma, remarks = None, 0.0, [restorers.BLIND]
         if not blind:
             found = inference.diagnose(pixels, mask)
-            sigma, remark = restorers.noise_level(lambda: found.sigma)
-            missing, remarks = found.mask, [f"{found.impulses:.1%} impulses", remark]
+            missing = found.mask
+            if learned and missing is not None:
+                restorers.refuse_holes()
+            sigma, remark = restorers.noise_level(
+                lambda: found.sigma, grain=missing is None
+            )
+            remarks = [f"{found.impulses:.1%} impulses", remark]
         if not learned:
             restored, record = _classical(method, pixels, missing, sigma)
             return picture_jobs.Restored(restored, remarks, record)

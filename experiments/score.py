@@ -3,7 +3,8 @@
 A picture of the folder --input is compared with the one of the folder --truth that has
 its name, of any suffix. The metrics are those of `restoration.metrics`, on the files as
 they are: grey pictures have psnr_grey and ssim_grey, colour ones psnr_rgb (over all
-three channels), psnr_y (over the luma, about 1.5 dB higher), ssim_rgb and ssim_y.
+three channels), psnr_y (over the luma, about 1.5 dB higher), ssim_rgb and ssim_y, no
+SSIM below 11 pixels a side. In the mean a PSNR above 100 dB counts with 100.
 --output is one .csv file, also for folders.
 
 Example:
@@ -55,6 +56,13 @@ def main(argv):
             failed.append(path.name)
     if table:
         _report(table, output)
+    named = {path.stem for path in picture_jobs.listing(restored)}
+    left = [path.name for path in originals if path.stem not in named]
+    if left:
+        print(
+            f"note: {len(left)} of {len(originals)} originals have no restored picture "
+            f"and do not count: {', '.join(left)}"
+        )
     if failed:
         print(
             f"error: {len(table)} of {len(table) + len(failed)} pictures scored, not "
@@ -82,9 +90,16 @@ def _scores(restored: pathlib.Path, truth: pathlib.Path) -> dict[str, float]:
         return {
             name: getattr(metrics, name)(clean, image)
             for name in _METRICS[clean.shape[2]]
+            if name.startswith("psnr") or min(clean.shape[:2]) >= metrics.SSIM_WINDOW
         }
     except errors.InputError as error:
         raise errors.InputError(f"{restored}: {error}") from error
+
+
+def _mean(name: str, values: list[float]) -> float:
+    """Mean over pictures; one that is perfect is not all of it."""
+    most = metrics.MOST_PSNR if name.startswith("psnr") else np.inf
+    return float(np.mean(np.minimum(values, most)))
 
 
 def _report(table: dict[str, dict[str, float]], output: pathlib.Path | None) -> None:
@@ -95,7 +110,7 @@ def _report(table: dict[str, dict[str, float]], output: pathlib.Path | None) -> 
     }
     rows = dict(table)
     if len(table) > 1:
-        rows["mean"] = {each: float(np.mean(columns[each])) for each in names}
+        rows["mean"] = {each: _mean(each, columns[each]) for each in names}
     wide = max(map(len, ("file", *rows)))
     print(f"{'file':<{wide}}", *(f"{each:>9}" for each in names))
     for file, row in rows.items():

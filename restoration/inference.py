@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from gan_transfer import errors
-from restoration import filling, noise, tiles
+from restoration import filling, impulses, noise, tiles
 
 # Salt and pepper comes in hundredths; below this share it is a property of the picture.
 _IMPULSES = 0.002
@@ -141,16 +141,16 @@ def _turned_back(values: np.ndarray, quarters: int, flip: bool) -> np.ndarray:
 
 
 def _diagnosed(values: np.ndarray, missing: np.ndarray | None) -> Damage:
-    struck = noise.find_impulses(values, missing)
-    impulses = float(struck.mean())
-    if impulses > _IMPULSES:
+    struck = impulses.find(values, missing)
+    share = float(struck.mean())
+    if share > _IMPULSES:
         missing = struck if missing is None else np.maximum(missing, struck)
     else:
-        impulses = 0.0
+        share = 0.0
     sigma = noise.estimate_sigma(values, missing)
     if missing is not None and sigma < _CLEAN:
         sigma = 0.0
-    return Damage(sigma, missing, impulses)
+    return Damage(sigma, missing, share)
 
 
 def _checked(

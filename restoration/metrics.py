@@ -8,7 +8,8 @@ import numpy as np
 
 from gan_transfer import errors
 
-_WINDOW = 11
+SSIM_WINDOW = 11  # pixels, the least side of an image for SSIM
+MOST_PSNR = 100.0  # dB, that an image counts with in a mean
 _SIGMA = 1.5
 
 
@@ -72,13 +73,14 @@ def psnr_y(truth: np.ndarray, image: np.ndarray) -> float:
 def mean_psnr(square_errors: np.ndarray) -> float:
     """Mean PSNR in dB of images in [0, 1], by their mean square errors (A 2.2).
 
-    None counts with more than 100 dB: a single perfect image would be the mean.
+    None counts with more than `MOST_PSNR`: a single perfect image would be the mean.
 
     Args:
         square_errors: `[N]`, not negative.
     """
     square_errors = np.asarray(square_errors, np.float64)
-    return float(np.mean(-10.0 * np.log10(np.maximum(square_errors, 1e-10))))
+    psnr = -10.0 * np.log10(np.maximum(square_errors, 10 ** (-MOST_PSNR / 10)))
+    return float(np.mean(psnr))
 
 
 def psnr_missing(truth: np.ndarray, image: np.ndarray, mask: np.ndarray) -> float:
@@ -199,10 +201,10 @@ def _psnr(truth: np.ndarray, image: np.ndarray) -> float:
 
 
 def _ssim(truth: np.ndarray, image: np.ndarray) -> float:
-    if min(truth.shape[:2]) < _WINDOW:
+    if min(truth.shape[:2]) < SSIM_WINDOW:
         raise errors.InputError(
             f"image is {truth.shape[0]}x{truth.shape[1]} pixels; SSIM needs at least "
-            f"{_WINDOW}x{_WINDOW}"
+            f"{SSIM_WINDOW}x{SSIM_WINDOW}"
         )
     mean_x, mean_y = _window_mean(truth), _window_mean(image)
     variance_x = _window_mean(truth * truth) - mean_x * mean_x
@@ -217,11 +219,11 @@ def _ssim(truth: np.ndarray, image: np.ndarray) -> float:
 
 def _window_mean(image: np.ndarray) -> np.ndarray:
     """Gaussian-weighted means over the windows inside the image."""
-    offsets = np.arange(_WINDOW) - _WINDOW // 2
+    offsets = np.arange(SSIM_WINDOW) - SSIM_WINDOW // 2
     weights = np.exp(-0.5 * (offsets / _SIGMA) ** 2)
     weights /= weights.sum()
     for axis in (0, 1):
-        size = image.shape[axis] - _WINDOW + 1
+        size = image.shape[axis] - SSIM_WINDOW + 1
         image = sum(
             weight * np.take(image, range(start, start + size), axis)
             for start, weight in enumerate(weights)

@@ -71,6 +71,8 @@ def there(tmp_path_factory, material):
     for name, channels in (("grey", 1), ("colour", 3)):
         network = networks.restorer(channels, widths=(4, 4), blocks=1)
         pretrained.save(network, folder / f"{name}.restorer.npz", {})
+    noise_alone = folder / "noise_alone.restorer.npz"
+    pretrained.save(network, noise_alone, {"damage": "noise"})
     content = (folder / "grey.restorer.npz").read_bytes()
     (folder / "cut.restorer.npz").write_bytes(content[: len(content) // 2])
     (folder / "tiny.gan.npz").write_bytes((material / "tiny.gan.npz").read_bytes())
@@ -241,6 +243,13 @@ def test_models_that_do_not_serve_are_refused(refused, script, model, parts):
 def test_kernels_that_are_none_are_refused(refused, kernel, parts):
     line = "deblur --method=total_variation --input={t}/photo.png --output={o}/b.png"
     refused(f"{line} --kernel={{t}}/{kernel}", *parts)
+
+
+@pytest.mark.parametrize("script", ["inpaint", "restore"])
+def test_a_network_trained_on_noise_alone_fills_no_holes(refused, script):
+    line = f"{script} --model={{t}}/noise_alone.restorer.npz --output={{o}}/b.png"
+    line += " --input={t}/photo.png --mask={t}/masks/other_mask.png"
+    refused(line, "trained on noise alone", "use --model=restorer_gray or")
 
 
 # --- folders -----------------------------------------------------------------------

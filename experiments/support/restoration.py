@@ -38,8 +38,8 @@ LOSSES = ("root_mean_square", "charbonnier", "l1", "l2", "huber")
 BETA_1 = 0.9  # where --beta_1 is not given
 
 
-def build(model: str, channels: int):
-    """The untrained network called `model`."""
+def build(model: str, channels: int, **size):
+    """The untrained network called `model`; `size` is of `networks.restorer` alone."""
     from restoration import networks, unrolled
 
     makers = {
@@ -47,7 +47,7 @@ def build(model: str, channels: int):
         "unrolled_sparse": unrolled.unrolled_sparse,
         "document_a": networks.document_a,
     }
-    return makers[model](channels)
+    return makers[model](channels, **size)
 
 
 def procedure(network, channels: int):

@@ -68,6 +68,7 @@ def table(measured: dict[tuple[str, str], float]) -> list[str]:
         if (test, method) in measured
     ]
     header = (
-        "| PSNR (dB) | method | measured | classical peer, published | floor | goal |"
+        "| PSNR (dB) | method | measured | classical peer, published or reference run "
+        "| floor | goal |"
     )
     return [header, "|---" * 6 + "|", *rows] if rows else []

@@ -265,7 +265,7 @@ def _verdict(target, methods, counts, curves, pretrained: float) -> str:
     }
     kept = [method for method in methods if method != "scratch"]
     parts = []
-    for count in (counts[0], counts[-1]):
+    for count in dict.fromkeys((counts[0], counts[-1])) if kept else ():
         best = max(kept, key=lambda method: ends[method, count])
         part = f"with {count} image{'s' * (count > 1)} {best} is best, "
         part += f"{ends[best, count] - pretrained:+.2f} dB on the pretrained network"
@@ -273,4 +273,4 @@ def _verdict(target, methods, counts, curves, pretrained: float) -> str:
             gain = ends[best, count] - ends["scratch", count]
             part += f" and {gain:+.2f} dB on scratch"
         parts.append(part)
-    return f"{target}: {'; '.join(parts)}."
+    return f"{target}: {'; '.join(parts) or 'no verdict without a transfer row'}."

@@ -58,16 +58,40 @@ def method(names: Sequence[str]) -> str:
     return chosen
 
 
-def noise_level(estimate: Callable[[], float]) -> tuple[float, str]:
-    """Returns --sigma on the scale of the pixels, estimated if auto, and a remark."""
+def noise_level(
+    estimate: Callable[[], float], *, grain: bool = False
+) -> tuple[float, str]:
+    """Returns --sigma on the scale of the pixels, estimated if auto, and a remark.
+
+    Args:
+        estimate: of the level, on the scale of the pixels.
+        grain: whether to say, where hardly any noise is found, that grain is none.
+    """
     if SIGMA.value == "auto":
         level, origin = estimate(), "estimated"
-        if level < _HARDLY_NOISY:
+        if grain and level < _HARDLY_NOISY:
             # White noise only: the grain of old prints spans several pixels.
             origin += "; grain is no white noise: --sigma=15 removes more"
-    else:
-        level, origin = float(SIGMA.value) / 255, "given"
-    return level, f"noise {255 * level:.1f} of 255 ({origin})"
+        return level, f"noise {255 * level:.1f} of 255 ({origin})"
+    given = float(SIGMA.value)
+    origin = "given; --sigma counts in 0-255" if 0 < given < 1 else "given"
+    return given / 255, f"noise {given:g} of 255 ({origin})"
+
+
+def refuse_holes() -> None:
+    """To be called where pixels are missing and --model is to fill them.
+
+    Raises:
+        errors.InputError: it was trained on noise alone and never saw a mask.
+    """
+    from restoration import pretrained
+
+    model = flags.MODEL.value
+    if model is not None and pretrained.describe(model).get("damage") == "noise":
+        raise errors.InputError(
+            f"--model={model} was trained on noise alone and cannot fill missing "
+            f"pixels or impulses; use --model={' or '.join(SHIPPED.values())}"
+        )
 
 
 def is_blind(mask: bool = False) -> bool:

@@ -89,7 +89,7 @@ def test_restore_by_classical_methods(command, tmp_path, method, sigma, holes):
     line += [f"--mask={tmp_path}/mask.png"] if holes else []
     done = command("restore", *line, f"--method={method}", f"--sigma={sigma}")
     assert (done.returncode, done.stderr) == (0, "")
-    assert f"0.0% impulses, noise {sigma}.0 of 255 (given)" in done.stdout
+    assert f"0.0% impulses, noise {sigma} of 255 (given)" in done.stdout
     plotted = holes and method == "total_variation"
     plot = {"new_convergence.png"} if plotted else set()
     assert names(tmp_path / "out") == {"new.png", "new_before_after.png"} | plot

@@ -217,7 +217,7 @@ def test_denoise_brings_pictures_nearer_to_the_truth(run, tmp_path, method, chan
     model = f" --model={{{channels}}}" if method == "learned" else ""
     line = "denoise --input={o}/noisy.png --output={o}/clean.png --sigma=20"
     (shown,) = run(f"{line} --method={method}{model}")
-    assert ", 8 bits, noise 20.0 of 255 (given); " in shown
+    assert ", 8 bits, noise 20 of 255 (given); " in shown
     before, after = read(tmp_path / "noisy.png"), read(tmp_path / "clean.png")
     if method == "learned":
         np.testing.assert_array_equal(after, before)
@@ -256,7 +256,7 @@ def test_deblur_sharpens(run, tmp_path, method):
     line += " --kernel={o}/kernels.npz:k1"
     model = " --model={1}" if method == "learned" else ""
     (shown,) = run(f"{line} --method={method}{model}")
-    assert ", kernel 5x1, noise 1.0 of 255 (given); " in shown
+    assert ", kernel 5x1, noise 1 of 255 (given); " in shown
     errors = [
         np.abs(read(tmp_path / name)[4:-4, 4:-4] - truth[4:-4, 4:-4]).mean()
         for name in ("blurred.png", "sharp.png")

@@ -11,7 +11,7 @@ from PIL import Image
 
 from experiments.support import restoration, restoration_data
 from gan_transfer import callbacks
-from restoration import pretrained
+from restoration import networks, pretrained
 
 ROOT = pathlib.Path(__file__).parents[2]
 FLAGFILES = sorted((ROOT / "experiments" / "flags").glob("*/*.flags"))
@@ -211,3 +211,28 @@ def test_patches_may_be_larger_than_the_usual_masks(command, data_dir, tmp_path)
 def test_photographs_that_cannot_serve_are_refused(refused, data_dir, flags, parts):
     flags = f"{flags.format(d=data_dir)} --validation=1 --noverbose"
     refused(f"pretrain_restorer {flags} --steps=10 --evaluations=5", *parts)
+
+
+def test_a_restorer_of_another_size_is_trained(command, data_dir, tmp_path):
+    size = ("--widths=4,6", "--blocks=1", "--patch=16")
+    done = train(command, data_dir, tmp_path, f"{data_dir}/many", *size)
+    assert done.returncode == 0, done.stderr
+    network = pretrained.load(tmp_path)
+    expected = networks.restorer(1, widths=(4, 6), blocks=1)
+    assert network.count_params() == expected.count_params()
+    assert [w.path for w in network.weights] == [w.path for w in expected.weights]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--widths=4,x", "--widths=4,x: should be numbers from 1 to 1024"),
+        ("--widths=0", "--widths=0: should be numbers from 1 to 1024"),
+        ("--model=document_a --blocks=3", "--blocks has no effect on --model=document"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused(command, tmp_path, words, said):
+    done = command("pretrain_restorer", *words.split(), f"--out_dir={tmp_path}/run")
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert not (tmp_path / "run").exists()

@@ -75,6 +75,40 @@ def test_two_files_are_compared_without_a_mean(command, folders):
     assert protocol.startswith("PSNR in dB over whole pictures, peak 255")
 
 
+def test_a_picture_too_small_for_ssim_has_its_psnr(command, folders):
+    line = "--input={0}/grey_mask.png --truth={0}/grey_mask.png".format(folders[1])
+    done = command("score", *line.split())
+    assert (done.returncode, done.stderr) == (0, "")
+    header, row, _ = done.stdout.splitlines()
+    assert header.split() == ["file", "psnr_grey"]
+    assert row.split() == ["grey_mask.png", "inf"]
+
+
+def test_a_perfect_picture_is_not_the_mean_and_missing_ones_are_named(
+    command, folders, tmp_path
+):
+    truth, restored = folders
+    for name in ("grey.png", "other.png"):
+        Image.fromarray(noise(0, 14, 17)).save(truth / name)
+    (restored / "colour.png").unlink()
+    Image.fromarray(noise(0, 14, 17)).save(restored / "other.png")
+    table = tmp_path / "scores.csv"
+    done = command(
+        "score", f"--input={restored}", f"--truth={truth}", f"--output={table}"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    psnr = metrics.psnr_grey(noise(0, 14, 17, 1), noise(1, 14, 17, 1))
+    with open(table, newline="") as stream:
+        _, grey, other, mean = csv.reader(stream)
+    assert numbers(grey[1:2]) == pytest.approx([psnr])
+    assert other[1] == "inf"
+    assert numbers(mean[1:2]) == pytest.approx([(psnr + 100) / 2])
+    assert (
+        "note: 1 of 3 originals have no restored picture and do not count: colour"
+        in (done.stdout)
+    )
+
+
 @pytest.fixture
 def refused(command, folders, contents, tmp_path):
     """Asserts a refusal in one line; {t} and {r} are the folders, {o} theirs."""
@@ -102,10 +136,6 @@ def refused(command, folders, contents, tmp_path):
         ("--input={o}/empty --truth={t}", ["{o}/empty: holds no pictures"]),
         ("--input={t} --truth={o}/empty", ["{o}/empty: holds no pictures"]),
         ("--input={t}/grey.png --truth={t}/colour.bmp", ["{t}/grey.png: images of ("]),
-        (
-            "--input={r}/grey_mask.png --truth={r}/grey_mask.png",
-            ["grey_mask.png: image is 5x5 pixels; SSIM needs at least 11x11"],
-        ),
         (
             "--input={t} --truth={r} --output={o}/a.txt",
             ["is written as .csv; name it so"],

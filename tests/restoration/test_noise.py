@@ -4,7 +4,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage, stats
 
 from gan_transfer import errors
-from restoration import noise
+from restoration import impulses, noise
 
 
 def photo(height=200, width=260, channels=1):
@@ -133,7 +133,7 @@ def test_only_so_many_patches_are_looked_at():
 def test_impulses_are_found_and_nothing_else(density):
     image = photo(channels=3)
     damaged = struck(image, density)
-    found = noise.find_impulses(damaged)
+    found = impulses.find(damaged)
     true = damaged != image
     assert found.dtype == np.float32 and found.shape == image.shape
     assert set(np.unique(found)) == {0, 1}
@@ -178,14 +178,14 @@ def _dithered():
     ).split(),
 )
 def test_clean_pictures_have_no_impulses(image):
-    assert not noise.find_impulses(image).any()
+    assert not impulses.find(image).any()
 
 
 @pytest.mark.parametrize("density", [0.05, 0.3])
 def test_impulses_are_found_beside_noise(density):
     image = np.clip(noisy(photo(), 25 / 255), 0, 1)
     damaged = struck(image, density)
-    found, true = noise.find_impulses(damaged), damaged != image
+    found, true = impulses.find(damaged), damaged != image
     assert np.mean(found[true]) > 0.75
     assert np.mean(found[~true]) < 0.01
 
@@ -195,7 +195,7 @@ def test_black_and_white_parts_stay_known(density):
     image = np.pad(photo(), [(60, 0), (0, 0), (0, 0)])
     image = np.pad(image, [(0, 60), (0, 0), (0, 0)], constant_values=1)
     damaged = struck(image, density)
-    found, true = noise.find_impulses(damaged), damaged != image
+    found, true = impulses.find(damaged), damaged != image
     assert np.mean(found[true]) > 0.99
     assert np.mean(found[~true]) < 0.02
 
@@ -203,7 +203,7 @@ def test_black_and_white_parts_stay_known(density):
 def test_most_impulses_are_found_on_a_page():
     image = page(margin=40)
     damaged = struck(image, 0.3)
-    found, true = noise.find_impulses(damaged), damaged != image
+    found, true = impulses.find(damaged), damaged != image
     assert np.mean(found[true]) > 0.85
     assert np.mean(found[~true]) < 0.1
 
@@ -212,7 +212,7 @@ def test_channels_are_searched_apart():
     image = photo(channels=3)
     damaged = image.copy()
     damaged[..., 1] = struck(image[..., 1], 0.2)
-    found = noise.find_impulses(damaged)
+    found = impulses.find(damaged)
     assert not found[..., [0, 2]].any()
     assert found[..., 1].mean() == pytest.approx(0.2, abs=0.01)
 
@@ -220,9 +220,9 @@ def test_channels_are_searched_apart():
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 5000, 1), (28, 40, 3)])
 def test_any_size_is_searched(shape):
     image = np.full(shape, 0.4, np.float32)
-    assert not noise.find_impulses(image).any()
+    assert not impulses.find(image).any()
     damaged = struck(image, 0.5)
-    found, true = noise.find_impulses(damaged), damaged != image
+    found, true = impulses.find(damaged), damaged != image
     assert found[true].mean() > 0.99 if found.size > 1 else not found.any()
     assert not found[~true].any()
 
@@ -230,10 +230,10 @@ def test_any_size_is_searched(shape):
 @pytest.mark.parametrize("density", [0.1, 0.7])
 def test_impulses_are_found_alike_in_bands_of_rows(monkeypatch, density):
     damaged = struck(photo(), density)
-    whole = noise.find_impulses(damaged)
+    whole = impulses.find(damaged)
     assert whole.any() and len(damaged) > 2 * 37
-    monkeypatch.setattr(noise, "_BAND", 37)
-    np.testing.assert_array_equal(noise.find_impulses(damaged), whole)
+    monkeypatch.setattr(impulses, "_BAND", 37)
+    np.testing.assert_array_equal(impulses.find(damaged), whole)
 
 
 @pytest.mark.parametrize("radius", [2, 9])
@@ -241,7 +241,7 @@ def test_neighbours_are_those_of_a_box_filter(radius):
     extreme = np.random.default_rng(0).random((13, 30)) < 0.4
     box = np.ones((2 * radius + 1, 2 * radius + 1), int)
     box[radius, radius] = 0
-    same, inside = noise._neighbours(extreme, radius)
+    same, inside = impulses._neighbours(extreme, radius)
     for found, source in ((same, extreme), (inside, np.ones_like(extreme))):
         expected = ndimage.convolve(source.astype(int), box, mode="constant")
         np.testing.assert_array_equal(found, expected)
@@ -249,14 +249,14 @@ def test_neighbours_are_those_of_a_box_filter(radius):
 
 def test_blocks_cover_the_picture_once():
     image = np.ones((100, 161), np.int8)
-    assert noise._block_sums(image).tolist() == [2650, 2700, 2700] * 2
-    assert noise._block_sums(image[:1]).tolist() == [53, 54, 54]
+    assert impulses._block_sums(image).tolist() == [2650, 2700, 2700] * 2
+    assert impulses._block_sums(image[:1]).tolist() == [53, 54, 54]
 
 
 def test_bad_shapes_are_refused():
     image = photo(20, 30)
     for wrong in (image[..., 0], image[None], image[:0]):
-        for call in (noise.estimate_sigma, noise.find_impulses):
+        for call in (noise.estimate_sigma, impulses.find):
             with pytest.raises(errors.InputError, match=r"must be \[H, W, C\]"):
                 call(wrong)
     with pytest.raises(errors.InputError, match="mask of shape .* same height"):
