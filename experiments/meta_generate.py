@@ -28,6 +28,7 @@ from experiments.support import (
     meta_vae,
     run,
 )
+from gan_transfer import errors
 
 MODELS = ("vae_dense", "vae_conv", "gan")
 _CHARACTERS = absl_flags.DEFINE_string(
@@ -105,14 +106,17 @@ def main(argv):
     with console.quiet_tensorflow():
         from gan_transfer import pretrained
 
-    if flags.START_FROM.value is not None:
-        pretrained.describe(flags.START_FROM.value)
     splits = [
         meta_characters.Split.load(
             _CHARACTERS.value, seed, _TEST.value, _VALIDATION.value
         )
         for seed in range(flags.SEEDS.value)
     ]
+    if flags.START_FROM.value is not None:
+        _check_source(
+            pretrained.describe(flags.START_FROM.value),
+            splits[0].test[0].pixels.shape[1:],
+        )
     directory = run.RunDirectory.open(
         flags.OUT_DIR.value, flags.configuration(argv[0]), flags.OVERWRITE.value
     )
@@ -155,6 +159,17 @@ def main(argv):
     if seconds:
         print(f"adapting to one task took {max(seconds.values())} s or less (median)")
     print(f"table, plots, pictures and cells are in {directory.folder}")
+
+
+def _check_source(described: dict, shape: tuple[int, int, int]) -> None:
+    """Refuse a GAN to start from that makes other images than the characters."""
+    size, channels = described["size"], described["channels"]
+    if (size, size, channels) != shape or described["classes"]:
+        raise errors.InputError(
+            f"--start_from={flags.START_FROM.value} makes {size}x{size}x{channels} "
+            f"images with {described['classes']} classes; the characters are "
+            f"{'x'.join(map(str, shape))} without: start from such a GAN, as mnist"
+        )
 
 
 def _with_database(study, methods: list[str], directory) -> dict:

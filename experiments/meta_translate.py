@@ -12,6 +12,8 @@ Example:
     python -m experiments.meta_translate --dataset=mnist --seeds=1 --steps=400
 """
 
+from absl import flags as absl_flags
+
 from experiments.support import (
     console,
     flags,
@@ -46,6 +48,11 @@ _UNSEEN = 5  # groups of tasks held out
 def main(argv):
     """Meta-train, meta-test, write table, plots and pictures."""
     steps = flags.STEPS.value or _DEFAULT_STEPS
+    if flags.TASKS.value < flags.BATCH_SIZE.value:
+        raise absl_flags.Error(
+            f"--tasks={flags.TASKS.value}: should be at least --batch_size="
+            f"{flags.BATCH_SIZE.value}, an image of each makes a batch"
+        )
     shots = meta_study.rising(flags.SHOTS, 10)[1:]
     settings = meta_translation.Settings(
         generation.WIDTH.value, steps, shots, meta_study.rising(flags.ADAPTATION)

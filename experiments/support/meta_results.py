@@ -190,6 +190,9 @@ def _verdicts(values, methods: list[str], settings) -> list[str]:
                 held = "not told from"
             digits = 2 if part in ("bound", "weighted") else 4
             number = f"{mean:+.{digits}f} +- {error:.{digits}f}"
+            if len(mine) > 1:  # the spread of the trainings, which the error has not
+                each = np.subtract(mine, base).mean(axis=1)
+                number += f" (seeds {', '.join(f'{x:+.{digits}f}' for x in each)})"
             lines.append(
                 f"- {part}, {examples} examples: {method} ({taken}) is {held} "
                 f"{BASELINE} ({steps} steps): {number}"
@@ -198,27 +201,26 @@ def _verdicts(values, methods: list[str], settings) -> list[str]:
 
 
 def _picture(directory, results, split, methods, settings, about) -> None:
-    """Three unseen characters: examples, then samples by method and steps."""
+    """Three unseen characters: samples by method, for every budget of any of them."""
     from gan_transfer import data
 
-    examples = 5 if 5 in settings.shots else settings.shots[-1]
-    row, blocks = settings.shots.index(examples), []
-    columns = range(len(settings.adaptation))
-    methods = [
-        method
-        for method in methods
-        if any(results[method, 0]["samples"][:, row, each].any() for each in columns)
+    budgets = [
+        (row, column)
+        for row, column in np.ndindex(len(settings.shots), len(settings.adaptation))
+        if any(results[m, 0]["samples"][:, row, column].any() for m in methods)
     ]
+    blocks = []
     for number in dict.fromkeys(np.linspace(0, len(split.test) - 1, _SHOWN, dtype=int)):
         task, lines = split.test[number], []
-        (shown,), _ = split.divided(task, examples)
-        given = data.to_uint8(shown[np.arange(_EACH) % len(shown)])
-        for column in columns:
-            images = [given]
+        white = np.full((_EACH, *task.pixels.shape[1:]), 255, np.uint8)
+        for row, column in budgets:
+            images = [white]
+            if settings.shots[row]:
+                (shown,), _ = split.divided(task, settings.shots[row])
+                images = [data.to_uint8(shown[np.arange(_EACH) % len(shown)])]
             for method in methods:
                 result = results[method, 0]
                 place = _measured(result, row, column)
-                white = np.full_like(given, 255)
                 samples = white if place is None else result["samples"][number, *place]
                 images.append(samples[:_EACH])
             lines.append(np.concatenate(images))
@@ -227,6 +229,9 @@ def _picture(directory, results, split, methods, settings, about) -> None:
     meta_study.picture_grid(
         directory.path("samples.png"),
         blocks,
-        [f"{count} steps" for count in settings.adaptation],
-        f"{examples} examples of unseen characters, samples after steps: {about}",
+        [
+            f"{settings.shots[row]} examples, {settings.adaptation[column]} steps"
+            for row, column in budgets
+        ],
+        f"samples for unseen characters by examples and steps: {about}",
     )

@@ -21,7 +21,7 @@ METHODS = ("scratch", "pretrain", "maml", "reptile", "context", "descriptor")
 TASKS = 4  # of a meta-update
 INNER_RATE, INNER_BATCH = 3e-4, 10
 # The adaptation's rates; validation characters choose one per method and budget.
-RATES = (3e-5, 1e-4, 3e-4, 1e-3)
+RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
 _ALL = (".*",)
 
 

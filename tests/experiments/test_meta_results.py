@@ -28,6 +28,18 @@ def test_verdicts_are_at_the_last_two_numbers_of_steps_for_both_sides():
     ]
 
 
+def test_several_trainings_are_told_one_by_one():
+    values = {
+        ("bound", method, 5, 50): np.array(means)[:, None] + [[-1.0, 1.0]]
+        for method, means in (("pretrain", (8.0, 8.0)), ("maml", (7.0, 5.0)))
+    }
+    (line,) = meta_results._verdicts(values, ["pretrain", "maml"], SETTINGS)
+    assert line.endswith(
+        "maml (50 steps) is lower than pretrain (50 steps): -2.00 +- 0.58 "
+        "(seeds -1.00, -3.00)"
+    )
+
+
 def test_a_method_without_steps_is_held_against_both_budgets():
     values = rows("pretrain", {0: 9, 1: 2, 10: 8, 50: 6})
     values |= {key: array[:, ::-1] for key, array in rows("context", {0: 7}).items()}
