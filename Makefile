@@ -4,6 +4,9 @@ ARGS ?=
 
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# A process per core, but for the memory of TensorFlow no more than four; the tests of a
+# file stay together, since they share what is slow to make. ARGS="-n 0" for one process.
+WORKERS := -n auto --maxprocesses=4 --dist=loadfile
 FLAGFILES := $(sort $(wildcard experiments/flags/*/*.flags))
 
 # experiments/flags/<script>/<configuration>.flags -> <script>-<configuration>,
@@ -25,10 +28,10 @@ help: ## this list
 	  | awk '{printf "  %-36s %s\n", "$(call target,$(file))", $$0}';)
 
 test: $(INSTALLED) ## the tests, without those marked slow
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(WORKERS) $(ARGS)
 
 test-all: $(INSTALLED) ## all tests, the slow ones too
-	$(BIN)/python -m pytest -m "" $(ARGS)
+	$(BIN)/python -m pytest -m "" $(WORKERS) $(ARGS)
 
 lint: $(INSTALLED) ## style: ruff check and ruff format --check
 	$(BIN)/ruff check .
