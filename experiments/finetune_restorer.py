@@ -2,8 +2,10 @@ r"""Carry a pretrained restorer to other pictures or damage (documents A 3.3(2),
 
 --model is a shipped restorer (restorer_gray by default), a .restorer.npz file or a run
 directory; --loss is root_mean_square (the default), charbonnier, l1, l2 or huber;
---recipe is fine_tune (the default), head_only (the last stage) or gains (a factor per
-channel); what it trains is printed. Run it again to continue where it was stopped.
+--recipe is fine_tune (the default), head_only (the last stage), gains (a factor per
+channel), gradual_thaw (the --depth stages nearest to the damaged picture join one by
+one), layerwise_rates (they learn slower) or l2_to_source (all are held to the source);
+what it trains is printed. Run it again to continue where it was stopped.
 
 Examples:
     python -m experiments.finetune_restorer --photographs=my_scans --recipe=gains
@@ -22,7 +24,9 @@ from experiments.support import (
     restoration_session,
 )
 
-RECIPES = ("fine_tune", "head_only", "gains")
+# The default first.
+RECIPES = ("fine_tune", "head_only", "gains", "gradual_thaw", "layerwise_rates")
+RECIPES += ("l2_to_source",)
 _LATE_BLOCKS = absl_flags.DEFINE_integer(
     "late_blocks",
     None,
@@ -31,7 +35,7 @@ _LATE_BLOCKS = absl_flags.DEFINE_integer(
     1,
     16,
 )
-flags.adopt(*restoration.TRAINING_FLAGS, flags.RECIPE)
+flags.adopt(*restoration.TRAINING_FLAGS, flags.RECIPE, generation.DEPTH)
 _DEFAULT_STEPS = 1000
 
 
@@ -45,8 +49,17 @@ def main(argv):
             f"--late_blocks has no effect with --recipe={recipe}, which leaves the new "
             "blocks as they are: identities; leave one of them out"
         )
+    if restoration.ADVERSARIAL_WEIGHT.value and recipe not in RECIPES[:3]:
+        raise absl_flags.Error(
+            f"--adversarial_weight does not go with --recipe={recipe}, which would "
+            f"hold back the new discriminator; use one of {', '.join(RECIPES[:3])}"
+        )
+    if flags.differs(generation.DEPTH) and recipe != "gradual_thaw":
+        raise absl_flags.Error(
+            f"--depth has no effect with --recipe={recipe}: leave it out"
+        )
     with console.quiet_tensorflow():
-        from gan_transfer import copying, recipes
+        from gan_transfer import copying, recipes, schedule, transfer
         from restoration import deepening, networks, pretrained
 
     source = flags.MODEL.value or "restorer_gray"
@@ -62,11 +75,17 @@ def main(argv):
         if recipe == "gains":
             network = networks.with_gains(network)
         restorer = restoration.procedure(network, channels)
-    phases = recipes.RESTORATION_RECIPES[recipe](restorer, 0, "frozen")
+    phases = recipes.RESTORATION_RECIPES[recipe](
+        restorer, generation.DEPTH.value, "frozen"
+    )
     for phase in phases:
         phase.prepare()
         print(f"phase {phase.name}, {phase.share:.0%} of the updates")
-        print(copying.plan(network, copies, learning_rate=flags.LEARNING_RATE.value))
+        rates = transfer.layerwise_rates(network, phase.rates.get("network", {}))
+        rate = flags.LEARNING_RATE.value
+        print(copying.plan(network, copies, learning_rate=rate, rates=rates))
+    ends = schedule.ends(phases, flags.EVALUATIONS.value)
+    firsts = dict(zip([p.name for p in phases], [0, *ends], strict=False))
 
     def finished(best):
         if recipe == "gains":
@@ -79,7 +98,12 @@ def main(argv):
         restorer,
         phases,
         lambda phase: restoration.compile_for(
-            restorer, data.damage, loss, epoch_steps * flags.EVALUATIONS.value, 0
+            restorer,
+            phase,
+            data.damage,
+            loss,
+            epoch_steps * flags.EVALUATIONS.value,
+            epoch_steps * firsts[phase.name],
         ),
         lambda start: data.batches(flags.BATCH_SIZE.value, data.sides[0], start),
         data,

@@ -83,7 +83,12 @@ def main(argv):
         restorer,
         phases,
         lambda phase: restoration.compile_for(
-            restorer, data.damage, loss, steps, 0 if phase is phases[0] else first
+            restorer,
+            phase,
+            data.damage,
+            loss,
+            steps,
+            0 if phase is phases[0] else first,
         ),
         batches,
         data,

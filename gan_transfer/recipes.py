@@ -1,9 +1,9 @@
 """The named ways to fine-tune, a few lines each (documents A 3.2(2), A 3.3(2)).
 
-A recipe takes the target model (a GAN or a VAE, weights already copied) and returns the
-phases to train through (`schedule.train`). All take `depth`, the stages to freeze, and
-`batch_norm`, the policy of `transfer.freeze`; those that freeze by other rules ignore
-them.
+A recipe takes the target model (a GAN, a VAE or a restorer, weights already copied) and
+returns the phases to train through (`schedule.train`). All take `depth`, the stages to
+freeze, and `batch_norm`, the policy of `transfer.freeze`; those that freeze by other
+rules ignore them.
 """
 
 import functools
@@ -247,9 +247,17 @@ RECIPES = {
     )
 }
 
-# Of a restorer; `fine_tune` trains everything there too.
+# Of a restorer.
 RESTORATION_RECIPES = {
-    recipe.__name__: recipe for recipe in (head_only, gains, fine_tune)
+    recipe.__name__: recipe
+    for recipe in (
+        head_only,
+        gains,
+        fine_tune,
+        gradual_thaw,
+        layerwise_rates,
+        l2_to_source,
+    )
 }
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from gan_transfer import errors, training
+from gan_transfer import errors, regularization, training
 
 Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 Damage = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
@@ -67,6 +67,10 @@ class Restorer(training.Procedure):
         averaged_network: moving average of its weights, the result of a run.
     """
 
+    # Of the two ends that see pictures: recipes that spare what lies near the image
+    # keep the damaged one's.
+    IMAGE_ENDS = {"network": "input"}
+
     def __init__(
         self,
         network: keras.Model,
@@ -96,6 +100,7 @@ class Restorer(training.Procedure):
         loss: Loss = charbonnier,
         damage: Damage | None = None,
         averaging: float = 0.999,
+        anchors: dict[str, regularization.L2ToSource] | None = None,
     ) -> None:
         """Fix loss, damage, optimizer and trainable flags (document A 4.2).
 
@@ -105,6 +110,7 @@ class Restorer(training.Procedure):
             damage: (clean, key) -> (damaged, level, mask), see `mixture.Mixture`;
                 None for data that comes in pairs.
             averaging: decay of the weight average, in [0, 1); 0 copies.
+            anchors: L2 to the source of `network`, added to its loss.
 
         Raises:
             InputError: everything is frozen.
@@ -118,6 +124,7 @@ class Restorer(training.Procedure):
         self.loss_function = loss
         self.damage = damage
         self.averaging = averaging
+        self.anchors = anchors or {}
         self.fix_flags()
 
     def train_step(self, data) -> dict[str, tf.Tensor]:
@@ -146,6 +153,8 @@ class Restorer(training.Procedure):
         with tf.GradientTape() as tape:
             restored = self.network(inputs, training=True)
             loss = self.objective(restored, clean)
+            if "network" in self.anchors:
+                loss += self.anchors["network"](self.network.trainable_variables)
             total = self.scaled(loss, self.network_optimizer)
         variables = self.network.trainable_variables
         self.step(self.network_optimizer, tape.gradient(total, variables), variables)

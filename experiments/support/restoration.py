@@ -61,16 +61,21 @@ def procedure(network, channels: int):
     return adversarial.RestorationGAN(network, judge, seed=flags.SEED.value)
 
 
-def compile_for(restorer, damage, loss: str, steps: int, first: int) -> None:
-    """Compile with fresh optimizers: a cosine of `steps` updates from `first` on."""
+def compile_for(restorer, phase, damage, loss: str, steps: int, first: int) -> None:
+    """Compile with fresh optimizers: a cosine of `steps` updates from `first` on.
+
+    The phase says which layers learn slower and what holds them to their source.
+    """
     from gan_transfer import transfer
     from restoration import supervised
 
     rate = supervised.Cosine(flags.LEARNING_RATE.value, steps, first)
+    rates = transfer.layerwise_rates(restorer.network, phase.rates.get("network", {}))
     optimizer = transfer.adam(
-        learning_rate=rate, beta_1=generation.BETA_1.value, global_clipnorm=1.0
+        rates, learning_rate=rate, beta_1=generation.BETA_1.value, global_clipnorm=1.0
     )
     arguments = {"loss": supervised.LOSSES[loss], "damage": damage}
+    arguments |= {"anchors": phase.anchors}
     if ADVERSARIAL_WEIGHT.value:
         # The discriminator starts from nothing.
         faster = supervised.Cosine(4 * flags.LEARNING_RATE.value, steps, first)

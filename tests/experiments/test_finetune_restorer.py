@@ -2,6 +2,7 @@
 
 import json
 import re
+from unittest import mock
 
 import keras
 import numpy as np
@@ -11,7 +12,7 @@ from absl import flags
 from absl.testing import flagsaver
 from PIL import Image
 
-from experiments.support import restoration_data
+from experiments.support import restoration, restoration_data
 from gan_transfer import callbacks
 from restoration import networks, pretrained, supervised, validation
 
@@ -119,6 +120,51 @@ def test_a_restorer_is_deepened_before_it_is_fine_tuned(command, there, tmp_path
     image = np.random.default_rng(1).random((1, 9, 14, 1), np.float32)
     inputs = [image, 0.1 + 0 * image, 0 * image]
     np.testing.assert_allclose(deeper(inputs), source(inputs), atol=1e-6)
+
+
+def test_stages_join_one_by_one_and_the_rate_goes_on(command, there, tmp_path):
+    stages, compile_for = [], restoration.compile_for
+
+    def watch(restorer, phase, damage, loss, steps, first):
+        compile_for(restorer, phase, damage, loss, steps, first)
+        trained = {v.path.split("_")[0] for v in restorer.network.trainable_variables}
+        stages.append((first, steps, trained))
+
+    with mock.patch.object(restoration, "compile_for", watch):
+        told = ("--recipe=gradual_thaw", "--depth=2", "--steps=6", "--evaluations=3")
+        finetune(command, there, tmp_path, 5, "--validation=1", *told)
+    rest = {"down1", "block2", "up1", "block3", "head"}
+    assert stages == [
+        (0, 6, rest),
+        (2, 6, {"block1", *rest}),
+        (4, 6, {"stem", "block1", *rest}),
+    ]
+
+
+def test_stages_near_the_picture_learn_slower(command, there, tmp_path):
+    told = ("--validation=1", "--recipe=layerwise_rates")
+    lines = finetune(command, there, tmp_path, 5, *told).splitlines()
+    rows = [line.split() for line in lines if " trained  " in line]
+    rates = {row[0]: float(row[4]) for row in rows}
+    # stem, block1, down1, block2, up1, block3, head.
+    ratio = rates["head_conv"] / rates["stem_conv"]
+    assert ratio == pytest.approx(2.6**6, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--depth=3", "--depth has no effect with --recipe=fine_tune"),
+        (
+            "--recipe=l2_to_source --adversarial_weight=0.1",
+            "--adversarial_weight does not go with --recipe=l2_to_source",
+        ),
+    ],
+)
+def test_flags_that_do_not_go_together_are_refused(command, tmp_path, words, said):
+    done = command("finetune_restorer", *words.split(), f"--out_dir={tmp_path}/run")
+    assert done.returncode == 1
+    assert said in done.stderr
 
 
 @pytest.mark.parametrize("recipe", ["gains", "head_only"])

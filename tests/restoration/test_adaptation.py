@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gan_transfer import recipes
+from gan_transfer import recipes, regularization
 from restoration import adaptation, networks, supervised
 
 
@@ -85,6 +85,23 @@ def test_recipes_of_a_restorer_move_exactly_what_they_name():
             assert moved == {name for name in weighted if name.endswith("_gain")}
         else:
             assert moved == (moving or weighted)
+
+
+def test_an_anchor_adds_its_gradient():
+    image, level, mask = map(tf.constant, inputs())
+
+    def stepped(weight):
+        source = network()
+        start = {v.path: v.numpy() - 0.5 for v in source.trainable_variables}
+        anchors = {"network": regularization.L2ToSource(weight, start)}
+        restorer = supervised.Restorer(source)
+        restorer.compile(keras.optimizers.SGD(0.1), loss=supervised.l1, anchors=anchors)
+        restorer.train_step((image, level, mask, image + 0.5))
+        return source.get_weights()
+
+    # w/2 (W - W_0)^2 has the gradient w (W - W_0).
+    for free, held in zip(stepped(0.0), stepped(0.3), strict=True):
+        np.testing.assert_allclose(held, free - 0.1 * 0.3 * 0.5, atol=1e-6)
 
 
 def test_adapting_lowers_the_error_where_the_network_is_wrong():
