@@ -33,11 +33,15 @@ _LATE_SHARE = absl_flags.DEFINE_float(
 _WIDTHS = absl_flags.DEFINE_list(
     "widths",
     ["32", "64", "96"],
-    "--model=restorer: filters per scale, finest first; 64,128,256,512 with --blocks=4 "
-    "is for GPUs",
+    "--model=restorer: filters per scale, finest first; 64,128,256,512 and "
+    "--blocks_per_scale=4 are for GPUs",
 )
 _BLOCKS = absl_flags.DEFINE_integer(
-    "blocks", 2, "--model=restorer: residual blocks per scale and direction", 1, 16
+    "blocks_per_scale",
+    2,
+    "--model=restorer: residual blocks on the way down, and as many on the way up",
+    1,
+    16,
 )
 flags.adopt(*restoration.TRAINING_FLAGS, flags.CHANNELS)
 _DEFAULT_STEPS = 20_000

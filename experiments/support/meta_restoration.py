@@ -123,10 +123,14 @@ def build(model: str, inner: str, *, told: bool = False, untrained: bool = False
         told: whether it takes the descriptor too.
         untrained: `restorer_gray` without its weights.
     """
+    import keras
+
     from restoration import meta_networks, networks, pretrained
 
     if model == "restorer_gray":
-        network = networks.restorer(1) if untrained else pretrained.load(model)
+        network = pretrained.load(model)
+        if untrained:
+            network = keras.models.clone_model(network)
     else:
         arguments = {"descriptor": len(_LARGEST)} if told else {}
         network = getattr(meta_networks, model)(**arguments)

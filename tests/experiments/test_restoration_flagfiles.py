@@ -214,7 +214,7 @@ def test_photographs_that_cannot_serve_are_refused(refused, data_dir, flags, par
 
 
 def test_a_restorer_of_another_size_is_trained(command, data_dir, tmp_path):
-    size = ("--widths=4,6", "--blocks=1", "--patch=16")
+    size = ("--widths=4,6", "--blocks_per_scale=1", "--patch=16")
     done = train(command, data_dir, tmp_path, f"{data_dir}/many", *size)
     assert done.returncode == 0, done.stderr
     network = pretrained.load(tmp_path)
@@ -228,7 +228,7 @@ def test_a_restorer_of_another_size_is_trained(command, data_dir, tmp_path):
     [
         ("--widths=4,x", "--widths=4,x: should be numbers from 1 to 1024"),
         ("--widths=0", "--widths=0: should be numbers from 1 to 1024"),
-        ("--model=document_a --blocks=3", "--blocks has no effect on --model=document"),
+        ("--model=document_a --blocks_per_scale=3", "--blocks_per_scale has no effect"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(command, tmp_path, words, said):

@@ -35,9 +35,9 @@ def make_gan(dense=True, **settings):
     return gan
 
 
-def compile_gan(gan, **settings):
+def compile_gan(gan, rate=1e-2, **settings):
     gan.compile(
-        *(keras.optimizers.Adam(1e-2, 0.5) for _ in range(2)), averaging=0.0, **settings
+        *(keras.optimizers.Adam(rate, 0.5) for _ in range(2)), averaging=0.0, **settings
     )
 
 
@@ -190,7 +190,10 @@ def test_golden_scalars_of_ten_meta_updates(case):
     if case == "gan":
         learner, shape = make(dense=False), (16, 16, 1)
     else:
-        learner, shape = few_shot.ReptileProcedure(make_cyclegan()), (8, 8, 1)
+        # At a hundred times the rate processors disagree after two updates.
+        gan, shape = make_cyclegan(), (8, 8, 1)
+        compile_gan(gan, rate=1e-4)
+        learner = few_shot.ReptileProcedure(gan)
         learner.compile(RATE, STEPS)
     step = tf.function(learner.train_step, autograph=False)
     found = {"d_loss": [], "g_loss": [], "weight": []}

@@ -126,7 +126,8 @@ def test_tiles_give_the_result_of_the_whole_picture(channels, size):
     overlap = tiles.overlap(network, image.shape, 96)
     assert overlap == (32 if max(size) > 96 else 0)
     found = tiles.apply(network, image, mask, 0.2, tile=96, overlap=overlap)
-    np.testing.assert_allclose(found, whole, atol=1e-5, rtol=0)
+    # These weights make values up to 40, of which float32 keeps a millionth.
+    np.testing.assert_allclose(found, whole, atol=1e-5, rtol=1e-6)
 
 
 def test_tiles_of_document_a():
