@@ -37,7 +37,7 @@ def deepen(
             "such as restorer_gray"
         )
     downs = [name for name in runs if name.startswith("down")]
-    present = len(runs[([*downs] or ["stem_conv"])[-1]])
+    present = len(runs[["stem_conv", *downs][-1]])
     if late_blocks <= present:
         raise errors.InputError(
             f"the network has {present} blocks per scale from the coarsest on; ask for "

@@ -11,7 +11,6 @@ _BLOCK = 64
 _FEWEST = 6
 _MOST = 0.97
 _MISS = 3.5
-_NOISY = 5 / 255  # beside missing pixels, clean pictures are estimated to be cleaner
 _REACH = 2.5  # standard deviations that noise goes
 _TAIL = 0.1  # of the extremes, that lie beside them at least
 _LEVEL = 3  # pixels on all sides that tell the level around one
@@ -66,7 +65,7 @@ def _of_channel(values: np.ndarray, known: np.ndarray) -> np.ndarray:
     density = _density(extremes, [known, known])
     if density:
         sigma = noise.estimate_sigma(values[..., None], (either | ~known)[..., None])
-        if sigma > _NOISY:
+        if sigma > noise.CLEAN:
             places = _out_of_reach(values, known & ~either, _REACH * sigma)
             if _go_on(values, extremes, places, sigma / 4):
                 places = [known & each for each in places]

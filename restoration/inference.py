@@ -14,8 +14,6 @@ from restoration import filling, impulses, noise, tiles
 
 # Salt and pepper comes in hundredths; below this share it is a property of the picture.
 _IMPULSES = 0.002
-# With holes at random, nearly all clean photographs are estimated to be cleaner.
-_CLEAN = 5 / 255
 # Of pictures on a scale from 0 to 1; noise leaves it, other scales leave this.
 RANGE = (-2, 3)
 
@@ -148,7 +146,7 @@ def _diagnosed(values: np.ndarray, missing: np.ndarray | None) -> Damage:
     else:
         share = 0.0
     sigma = noise.estimate_sigma(values, missing)
-    if missing is not None and sigma < _CLEAN:
+    if missing is not None and sigma < noise.CLEAN:
         sigma = 0.0
     return Damage(sigma, missing, share)
 

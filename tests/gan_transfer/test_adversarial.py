@@ -259,18 +259,18 @@ def test_mixed_precision_trains_float32_weights(policy):
 
 def test_generate_depends_on_the_seed_and_not_on_the_batch_size():
     gan = make()
-    gan.averaged_generator.set_weights([w * 3 for w in gan.generator.get_weights()])
+    # Not so far from the start that float32 sums in another order differ by 1e-6.
+    gan.averaged_generator.set_weights([w * 1.5 for w in gan.generator.get_weights()])
     images = gan.generate(5, seed=1)
     assert images.shape == (5, 16, 16, 1)
     assert images.dtype == np.float32
     assert -1 <= images.min() < images.max() <= 1
     np.testing.assert_array_equal(gan.generate(5, seed=1), images)
-    # Some processors add up in another order in batches of another size.
-    np.testing.assert_allclose(gan.generate(5, seed=1, batch_size=2), images, atol=1e-5)
+    np.testing.assert_allclose(gan.generate(5, seed=1, batch_size=2), images, atol=1e-6)
     assert np.abs(gan.generate(5, seed=2) - images).max() > 0.01
     latents = sampling.sample_latents(5, LATENT, 1)
     expected = gan.averaged_generator(latents, training=False)
-    np.testing.assert_allclose(images, expected, atol=1e-5)
+    np.testing.assert_allclose(images, expected, atol=1e-6)
     assert gan.generate(0).shape == (0, 16, 16, 1)
     assert gan.generate(0).dtype == np.float32
 

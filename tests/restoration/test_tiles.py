@@ -43,7 +43,11 @@ def damaged(shape, seed=0):
 
 @functools.cache
 def restorer(channels):
-    return draw_weights(networks.restorer(channels, widths=(4, 6), blocks=1))
+    network = draw_weights(networks.restorer(channels, widths=(4, 6), blocks=1))
+    # Else values up to 40 come out, of which float32 keeps no more than 1e-5.
+    head = network.get_layer("head_conv").kernel
+    head.assign(0.25 * head)
+    return network
 
 
 @pytest.fixture
@@ -126,8 +130,7 @@ def test_tiles_give_the_result_of_the_whole_picture(channels, size):
     overlap = tiles.overlap(network, image.shape, 96)
     assert overlap == (32 if max(size) > 96 else 0)
     found = tiles.apply(network, image, mask, 0.2, tile=96, overlap=overlap)
-    # These weights make values up to 40, of which float32 keeps a millionth.
-    np.testing.assert_allclose(found, whole, atol=1e-5, rtol=1e-6)
+    np.testing.assert_allclose(found, whole, atol=1e-5, rtol=0)
 
 
 def test_tiles_of_document_a():
