@@ -22,6 +22,7 @@ from experiments.support import (
     flags,
     meta_characters,
     meta_gan,
+    meta_reptile,
     meta_results,
     meta_stored,
     meta_study,
@@ -80,7 +81,7 @@ def main(argv):
     """Meta-train, meta-test, write database, table, plots, pictures and verdict."""
     model = flags.one_of(flags.MODEL, MODELS)
     known = (
-        meta_gan.METHODS
+        meta_reptile.METHODS
         if model == "gan"
         else (*meta_vae.METHODS, *meta_stored.METHODS)
     )

@@ -58,7 +58,7 @@ def main(argv):
     """Train, measure, write models and pictures."""
     loss = flags.one_of(flags.LOSS, _LOSSES)
     with console.quiet_tensorflow():
-        from gan_transfer import cyclic, losses, schedule
+        from gan_transfer import cyclic, losses
         from gan_transfer.networks import translation as networks
 
     images, a, b = domains.load()
@@ -90,20 +90,8 @@ def main(argv):
             f"{'x'.join(map(str, shape))}, {session.epochs * session.epoch_steps:,} "
             f"updates -> {session.run.folder}"
         )
-        schedule.train(
-            gan,
-            [schedule.Phase("pretrain", 1.0, lambda: None)],
-            compile_phase,
-            session.batches,
-            session.run.folder,
-            epochs=session.epochs,
-            epoch_steps=session.epoch_steps,
-            images_per_step=2 * flags.BATCH_SIZE.value,
-            extra=session.watchers(),
-            loggers=session.run.loggers(),
-            verbose=generation.progress(),
-        )
-    scores = session.finish()
+        session.fit(compile_phase)
+    scores = session.finish({"outcome": "completed"})
     print(f"{session.title}, test scores:")
     judging.print_scores(scores)
     print(f"pictures, models and summary.json are in {session.run.folder}")

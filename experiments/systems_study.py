@@ -58,6 +58,7 @@ ROWS = {
     "vae_conv": Row("VAE, convolutional", "C 3.1.2", "conv_mnist", "pretrain_vae"),
     "document_a": Row("A's networks", "A 4.1", "document_a"),
     "document_e": Row("E's networks", "E 4", "document_e_mnist"),
+    "document_b": Row("B's networks", "B 4", "document_b_256", portable=False),
     "document_c": Row("C's networks", "C 4.1", "document_c_64", portable=False),
     "cyclegan": Row(
         "CycleGAN, digits to outlines",

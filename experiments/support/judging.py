@@ -6,7 +6,7 @@ from collections.abc import Callable
 from experiments.support import generation
 from gan_transfer import errors
 
-_COVERED = 256  # samples that show whether a generator has collapsed
+COVERED = 256  # samples that show whether a generator has collapsed
 
 
 def pixels(gan, count: int, seed: int = 0):
@@ -46,23 +46,27 @@ def extractors(train) -> dict:
     return chosen
 
 
-def coverage(train, chosen: dict) -> Callable:
+def coverage(train, chosen: dict, sampled: Callable) -> Callable:
     """A function from a procedure to the `stability.mode_coverage` of its samples.
 
-    256 samples against as many of the training images uint8 `[N, H, W, C]`, by the
-    judging extractor and, where it judges, the classes of the shipped classifier.
+    By the judging extractor and, where it judges, the shipped classifier's classes.
+
+    Args:
+        train: training images, uint8 `[N, H, W, C]`; `COVERED` of them are compared.
+        chosen: as of `extractors`.
+        sampled: from a procedure to uint8 samples.
     """
     from gan_transfer import features, stability, subsets
 
     kinds = [next(iter(chosen.values()))]
     if "classifier" in chosen:
         kinds.append(features.classifier_probabilities())
-    shown = subsets.some(train, _COVERED)
+    shown = subsets.some(train, COVERED)
     real = [features.extract(kind, shown) for kind in kinds]
 
     def measure(gan) -> float:
-        shown = pixels(gan, _COVERED, seed=3)
-        fake = [features.extract(kind, shown) for kind in kinds]
+        samples = sampled(gan)
+        fake = [features.extract(kind, samples) for kind in kinds]
         pairs = zip(real, fake, strict=True)
         return stability.mode_coverage(*(part for pair in pairs for part in pair))
 

@@ -1,15 +1,11 @@
 """Meta-training and meta-test of a GAN on characters, cell by cell."""
 
 import dataclasses
+import functools
 import time
 
-from experiments.support import flags, meta_characters, meta_study
+from experiments.support import flags, meta_characters, meta_reptile
 
-METHODS = ("scratch", "pretrain", "reptile")
-# Reptile: characters of a meta-update, inner steps, drawings of a batch, outer rate.
-TASKS, INNER_STEPS, BATCH, OUTER_RATE = 4, 10, 10, 0.5
-# Reptile starts from plain pretraining for the other half of the budget.
-WARM = "warm_up"
 _NOISE, _LATENT = 1000, 64
 
 
@@ -37,11 +33,20 @@ class Study(meta_characters.Study):
 
     def find(self, method: str) -> dict:
         """Train and test a method, or go on with it."""
-        gan = self._gan(method != "scratch")
-        if method == "reptile":
-            self._train(WARM, gan)
-        if method != "scratch":
-            self._train(method, gan)
+        from gan_transfer import data
+
+        gan, drawings = self._gan(method != "scratch"), self.split.drawings()
+        meta_reptile.start(
+            method,
+            gan,
+            functools.partial(_compile, gan),
+            lambda start: data.batches(
+                drawings, flags.BATCH_SIZE.value, seed=self.split.seed, start=start
+            ),
+            self.split.rotated(),
+            self.settings.steps,
+            self.cell,
+        )
         return self._test(gan)
 
     def _gan(self, starts: bool):
@@ -68,52 +73,6 @@ class Study(meta_characters.Study):
         _compile(gan)
         return gan
 
-    def _train(self, method: str, gan) -> None:
-        from gan_transfer import data, few_shot, schedule, tasks
-
-        seed, batch, epochs = (
-            self.split.seed,
-            flags.BATCH_SIZE.value,
-            flags.EVALUATIONS.value,
-        )
-        model, per_update = gan, batch
-        if method == "reptile":
-            model = few_shot.ReptileProcedure(gan)
-            per_update = TASKS * INNER_STEPS * BATCH
-        share = 1.0 if method == "pretrain" else 0.5
-        steps = meta_characters.updates(share * self.settings.steps, batch, per_update)
-
-        def batches(start):
-            if method != "reptile":
-                return data.batches(
-                    self.split.drawings(), batch, seed=seed, start=start
-                )
-            stream = tasks.batches(
-                self.split.rotated(), TASKS, 2 * BATCH, 0, seed=seed, start=start
-            )
-            shape = self.split.test[0].pixels.shape[1:]
-            return stream.map(
-                lambda support, query: _reshaped(support[0], (TASKS, 2, BATCH, *shape))
-            )
-
-        def compile_phase(phase):
-            _compile(gan)
-            if method == "reptile":
-                model.compile(OUTER_RATE, INNER_STEPS)
-
-        schedule.train(
-            model,
-            [schedule.Phase("all", 1.0, lambda: None)],
-            compile_phase,
-            batches,
-            self.cell(method),
-            epochs=epochs,
-            epoch_steps=-(-steps // epochs),
-            images_per_step=per_update,
-            verbose=2 if flags.VERBOSE.value else 0,
-        )
-        meta_study.save_networks(self.cell(method), gan)
-
     def _test(self, gan) -> dict:
         """Samples uint8 `[T, shots, steps, 10, H, W, C]` after every budget.
 
@@ -121,11 +80,10 @@ class Study(meta_characters.Study):
         """
         import numpy as np
 
-        from gan_transfer import data, few_shot, sampling
+        from gan_transfer import data, sampling
 
-        learner = few_shot.ReptileProcedure(gan)
         _compile(gan)
-        learner.compile(OUTER_RATE, INNER_STEPS)
+        learner = meta_reptile.learner(gan)
         count, image = meta_characters.QUERY, self.split.test[0].pixels.shape[1:]
         shape = len(self.settings.shots), len(self.settings.adaptation)
         found = np.zeros((len(self.split.test), *shape, count, *image), np.uint8)
@@ -140,7 +98,7 @@ class Study(meta_characters.Study):
                         continue
                     (images,), _ = self.split.divided(task, max(shots, 1))
                     # Batches of one size: no other number of examples traces anew.
-                    batch = images[np.arange(BATCH) % len(images)]
+                    batch = images[np.arange(meta_reptile.BATCH) % len(images)]
                     begun = time.perf_counter()
                     network = learner.adapt(batch[None], steps)
                     # Numbers of steps rise: the longest stays.
@@ -155,9 +113,3 @@ def _compile(gan) -> None:
 
     optimizers = (keras.optimizers.Adam(2e-4, 0.5) for _ in range(2))
     gan.compile(*optimizers, averaging=0.0)
-
-
-def _reshaped(images, shape):
-    import tensorflow as tf
-
-    return tf.reshape(images, shape)

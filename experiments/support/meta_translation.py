@@ -6,18 +6,12 @@ import pathlib
 
 import numpy as np
 
-from experiments.support import flags, meta_characters, meta_study
+from experiments.support import flags, meta_reptile, meta_study
 
-TRAINED = ("pretrain", "reptile")
-METHODS = ("scratch", *TRAINED)
 # Rows without training: the drawing as it is; the median of the given examples of B.
 CONTROLS = ("untranslated", "median")
 PART = "error"
 QUERY = 10  # held-out drawings of a task
-# Reptile: tasks of a meta-update, inner steps, images of a batch, outer rate.
-TASKS, INNER_STEPS, BATCH, OUTER_RATE = 4, 10, 10, 0.5
-# Reptile starts from plain pretraining for the other half of the budget.
-_WARM = "warm_up"
 _RATE = 1e-3  # of the trainings
 # The adaptation's rates; validation tasks choose one per method and budget.
 RATES = (3e-4, 1e-3, 3e-3)
@@ -72,7 +66,7 @@ class Study:
         """Every cell, trained and measured where it is missing."""
         found = []
         for shots in self.settings.shots:
-            for method in CONTROLS + METHODS:
+            for method in CONTROLS + meta_reptile.METHODS:
                 cell = meta_study.Cell(self.seed, PART, method, shots)
                 if not cell.path(self.directory).exists():
                     print(f"seed {self.seed}: {method}, {shots} examples", flush=True)
@@ -83,7 +77,7 @@ class Study:
                         functools.partial(self._measure, method, shots),
                     )
                 )
-                if method in METHODS:
+                if method in meta_reptile.METHODS:
                     self.rates[method, shots] = found[-1]["rates"]
         return found
 
@@ -151,18 +145,15 @@ class Study:
             getattr(learner.procedure, name).set_weights(weights)
         support, query = self.divided(task, shots)
         # Batches of one size: no other number of examples traces anew.
-        batches = tuple(x[np.arange(BATCH) % shots][None] for x in support)
+        chosen = np.arange(meta_reptile.BATCH) % shots
+        batches = tuple(part[chosen][None] for part in support)
         network = learner.adapt(batches, steps)
         return network(query[0], training=False).numpy()
 
     def learner(self, rate: float):
         """What adapts with a rate, the same for all methods: traced only once."""
-        from gan_transfer import few_shot
-
         if rate not in self.learners:
-            learner = few_shot.ReptileProcedure(self._gan(rate))
-            learner.compile(OUTER_RATE, INNER_STEPS)
-            self.learners[rate] = learner
+            self.learners[rate] = meta_reptile.learner(self._gan(rate))
         return self.learners[rate]
 
     def start(self, method: str) -> dict[str, list]:
@@ -171,10 +162,15 @@ class Study:
 
         if method not in self.starts:
             gan = self._gan(_RATE)
-            if method == "reptile":
-                self._train(_WARM, gan)
-            if method in TRAINED:
-                self._train(method, gan)
+            meta_reptile.start(
+                method,
+                gan,
+                functools.partial(_compile, gan, _RATE),
+                self._batches,
+                self.train,
+                self.settings.steps,
+                self.folder.joinpath,
+            )
             self.starts[method] = {
                 name: getattr(gan, name).get_weights() for name in cyclic.NETWORKS
             }
@@ -200,58 +196,21 @@ class Study:
         _compile(gan, rate)
         return gan
 
-    def _train(self, method: str, gan) -> None:
-        from gan_transfer import few_shot, schedule
-
-        model, per_update = gan, flags.BATCH_SIZE.value
-        if method == "reptile":
-            model = few_shot.ReptileProcedure(gan)
-            per_update = TASKS * INNER_STEPS * BATCH
-        share, epochs = 1.0 if method == "pretrain" else 0.5, flags.EVALUATIONS.value
-        steps = meta_characters.updates(
-            share * self.settings.steps, flags.BATCH_SIZE.value, per_update
-        )
-
-        def compile_phase(phase):
-            _compile(gan, _RATE)
-            if method == "reptile":
-                model.compile(OUTER_RATE, INNER_STEPS)
-
-        schedule.train(
-            model,
-            [schedule.Phase("all", 1.0, lambda: None)],
-            compile_phase,
-            lambda start: self._batches(method, start),
-            self.folder / method,
-            epochs=epochs,
-            epoch_steps=-(-steps // epochs),
-            images_per_step=per_update,
-            verbose=2 if flags.VERBOSE.value else 0,
-        )
-        meta_study.save_networks(self.folder / method, gan)
-
     @property
     def folder(self) -> pathlib.Path:
         """Of the seed."""
         return self.directory.path(f"seed{self.seed}")
 
-    def _batches(self, method: str, start: int):
-        """Batches of a task each for Reptile; mixed from all tasks for the others."""
+    def _batches(self, start: int):
+        """Batches mixed from all tasks, an image of each."""
         import tensorflow as tf
 
         from gan_transfer import tasks
 
-        image = (*self.train[0].pixels.shape[1:3], 3)
-        count, shots, shape = (
-            flags.BATCH_SIZE.value,
-            1,
-            (flags.BATCH_SIZE.value, *image),
-        )
-        if method == "reptile":
-            count, shots, shape = TASKS, 2 * BATCH, (TASKS, 2, BATCH, *image)
-        stream = tasks.batches(self.train, count, shots, 0, seed=self.seed, start=start)
+        count, seed = flags.BATCH_SIZE.value, self.seed
+        stream = tasks.batches(self.train, count, 1, 0, seed=seed, start=start)
         return stream.map(
-            lambda support, query: tuple(tf.reshape(x, shape) for x in support)
+            lambda support, query: tuple(tf.squeeze(part, 1) for part in support)
         )
 
     def draw(self, path: pathlib.Path) -> None:
@@ -267,10 +226,13 @@ class Study:
             (_, given), (drawings, _) = self.divided(task, shots)
             truth, lines = self.truth(task), []
             for steps in self.settings.adaptation:
-                made = [self.translated(m, task, shots, steps) for m in METHODS]
+                made = [
+                    self.translated(method, task, shots, steps)
+                    for method in meta_reptile.METHODS
+                ]
                 columns = [given, drawings, *made, truth]
                 lines.append(np.concatenate([each[:_EACH] for each in columns]))
-            names = ["examples", "drawing", *METHODS, "truth"]
+            names = ["examples", "drawing", *meta_reptile.METHODS, "truth"]
             blocks.append((task.name, names, data.to_uint8(np.stack(lines))))
         meta_study.picture_grid(
             path,

@@ -1,6 +1,6 @@
 """Table, numbers, plots and verdict of few-shot translation (document D 3.1)."""
 
-from experiments.support import meta_study, meta_translation
+from experiments.support import meta_reptile, meta_study, meta_translation
 from gan_transfer import writing
 
 _UNIT = "mean absolute error to the true translation, pixels in [0, 1]"
@@ -9,7 +9,7 @@ _UNIT = "mean absolute error to the true translation, pixels in [0, 1]"
 def write(directory, cells: list[dict], settings, about: str) -> list[str]:
     """Write `table.md`, `results.csv` and plots; return the verdict's sentences."""
     values, verdicts = meta_study.collect(cells), []
-    methods = meta_translation.CONTROLS + meta_translation.METHODS
+    methods = meta_translation.CONTROLS + meta_reptile.METHODS
     last = settings.adaptation[-1]
     for shots in settings.shots:
         meta_study.plot(

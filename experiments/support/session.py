@@ -161,7 +161,11 @@ class Session:
 
         callbacks = (keras.callbacks.LambdaCallback(on_epoch_end=watch),)
         if "discriminator" in self.model.networks():
-            measure = judging.coverage(self.train, self.extractors)
+            measure = judging.coverage(
+                self.train,
+                self.extractors,
+                lambda gan: judging.pixels(gan, judging.COVERED, seed=3),
+            )
             guard = stability.CollapseGuard(
                 self.run.folder, lambda: measure(self.model)
             )

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from experiments.support import domains, figures, flags, generation, judging
-from gan_transfer import writing
+from gan_transfer import errors, writing
 
 _SHOWN = 12
 _JUDGED = 5000
@@ -65,15 +65,57 @@ class Session:
         ]
         return tf.data.Dataset.zip(*parts)
 
-    def watchers(self) -> tuple:
-        """Callbacks of every epoch: a picture of both directions."""
+    def fit(self, compile_phase) -> None:
+        """`schedule.train` of the model, `compile_phase(phase)` compiling it.
+
+        A run that a guard stops is finished with its last good state, then the error
+        goes on.
+        """
+        from gan_transfer import callbacks, schedule
+
+        try:
+            schedule.train(
+                self.gan,
+                [schedule.Phase("pretrain", 1.0, lambda: None)],
+                compile_phase,
+                self.batches,
+                self.run.folder,
+                epochs=self.epochs,
+                epoch_steps=self.epoch_steps,
+                images_per_step=2 * flags.BATCH_SIZE.value,
+                extra=self._watchers(),
+                loggers=self.run.loggers(),
+                verbose=generation.progress(),
+            )
+        except errors.Diverged as error:
+            if callbacks.restore(self.gan, self.run.folder):
+                self.finish({"outcome": error.outcome, "stopped": str(error)})
+                print(f"the last state and its scores are in {self.run.folder}")
+            raise
+
+    def _watchers(self) -> tuple:
+        """Callbacks of every epoch: a picture of both directions, the guard."""
         import keras
+
+        from gan_transfer import stability, subsets
 
         def watch(epoch, logs):
             step = int(self.gan.updates.numpy())
             self.draw(self.run.samples / f"step_{step:06d}.png", f"{step:,} updates")
 
-        return (keras.callbacks.LambdaCallback(on_epoch_end=watch),)
+        measures = []
+        for direction, domain in self._ways():
+            shown = subsets.some(domain.train, judging.COVERED)
+            measure = judging.coverage(
+                self._target(domain).train,
+                self._extractors[direction],
+                lambda _, x=shown, way=direction: self.translated(x, way),
+            )
+            measures.append(measure)
+        guard = stability.CollapseGuard(
+            self.run.folder, lambda: min(measure(self.gan) for measure in measures)
+        )
+        return keras.callbacks.LambdaCallback(on_epoch_end=watch), guard
 
     def draw(self, path, about: str) -> None:
         """Rows of test images: there, there and back, the truth; both directions."""
@@ -104,8 +146,14 @@ class Session:
     def _ways(self):
         return zip(("forward", "backward"), (self.a, self.b), strict=True)
 
-    def finish(self) -> dict[str, float]:
+    def _target(self, domain: domains.Domain) -> domains.Domain:
+        return self.b if domain is self.a else self.a
+
+    def finish(self, about: dict) -> dict[str, float]:
         """Save the models, measure, draw, summarise.
+
+        Args:
+            about: what the summary says beside the scores: the `outcome`.
 
         Returns:
             The scores, as in `summary.json`.
@@ -117,8 +165,7 @@ class Session:
                 getattr(self.gan, name).save(temporary)
         scores = {}
         for direction, domain in self._ways():
-            target = self.b if domain is self.a else self.a
-            found = self._measure(direction, domain, target)
+            found = self._measure(direction, domain, self._target(domain))
             scores |= {f"{direction}_{name}": value for name, value in found.items()}
         updates = int(self.gan.updates.numpy())
         self.draw(self.run.path("samples.png"), f"{updates:,} updates, test images")
@@ -129,7 +176,7 @@ class Session:
                 "training_images": [len(self.a.train), len(self.b.train)],
                 "updates": updates,
                 "seed": flags.SEED.value,
-                "outcome": "completed",
+                **about,
                 "image_shape": self.gan.image_shape,
                 "scores": scores,
                 "protocol": "averaged translators of the last update on test images; "

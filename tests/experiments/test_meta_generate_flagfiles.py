@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from absl.testing import flagsaver
 
-from experiments.support import meta_characters, meta_gan, meta_stored, meta_vae
+from experiments.support import meta_characters, meta_reptile, meta_stored, meta_vae
 from gan_transfer import (
     callbacks,
     data,
@@ -112,7 +112,7 @@ def test_flagfile_runs_and_leaves_its_artefacts(
     command, characters, finished, flagfile, monkeypatch, tmp_path
 ):
     for name in ("TASKS", "INNER_STEPS"):
-        monkeypatch.setattr(meta_gan, name, 2)
+        monkeypatch.setattr(meta_reptile, name, 2)
     gan, folder = "gan" in flagfile.stem, finished
     if flagfile.stem != "omniglot":
         folder = tmp_path

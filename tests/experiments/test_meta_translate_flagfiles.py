@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from experiments.support import meta_study, meta_translation
+from experiments.support import meta_reptile, meta_study, meta_translation
 from gan_transfer import cyclic, tasks, translation_tasks
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -71,7 +71,7 @@ def test_flagfile_runs_and_a_missing_cell_is_found_again(
     unseen = json.loads((tmp_path / "summary.json").read_text())["unseen"]
     assert unseen == [translation_tasks.split(5, 0)[1]]
     rows = rows_of(tmp_path)
-    methods = meta_translation.METHODS
+    methods = meta_reptile.METHODS
     assert len(rows) == 5 * 2 * (len(meta_translation.CONTROLS) + 3 * len(methods))
     assert all(0 < float(row["value"]) < 1 for row in rows)
     # The controls, from the data alone.
@@ -107,7 +107,7 @@ def check_rates(folder):
     rates = json.loads((folder / "summary.json").read_text())["rates"]
     assert set(rates) == {
         f"{method}, {shots} examples, seed 0"
-        for method in meta_translation.METHODS
+        for method in meta_reptile.METHODS
         for shots in (1, 5)
     }
     assert {rate for row in rates.values() for rate in row} <= set(RATES)

@@ -84,3 +84,34 @@ def test_a_run_that_ends_is_completed_and_logs_its_coverage(finished):
     assert "stopped" not in summary(finished)
     (row,) = callbacks.read_history(finished)
     assert row["mode_coverage"] >= 0
+
+
+@pytest.mark.parametrize("outcome", ["collapsed", "diverged"])
+def test_a_cyclegan_that_is_stopped(command, material, tmp_path, monkeypatch, outcome):
+    """Both directions are measured; the worse one counts."""
+
+    def measured(train, chosen, sampled):
+        def measure(gan):
+            assert sampled(gan).shape == (20, 16, 16, 1)
+            if outcome == "diverged" and int(gan.updates) == 2:
+                gan.generator_optimizer.learning_rate = math.inf
+            return values.pop(0)
+
+        return measure
+
+    low = 0.02 if outcome == "collapsed" else 0.9
+    values = [low, 0.9] * 6
+    monkeypatch.setattr(judging, "coverage", measured)
+    line = [f"--dataset={material}/grey.npz", "--known_mapping=invert", "--limit=40"]
+    line += ["--steps=6", "--evaluations=6", "--batch_size=2", "--width=4"]
+    line += ["--blocks=1", f"--out_dir={tmp_path}"]
+    done = command("pretrain_cyclegan", *line)
+    assert done.returncode == 2
+    (error,) = done.stderr.splitlines()
+    assert f"training {outcome}" in error
+    written, rows = summary(tmp_path), callbacks.read_history(tmp_path)
+    assert (written["outcome"], error) == (outcome, f"error: {written['stopped']}")
+    assert written["updates"] == len(rows) == {"collapsed": 3, "diverged": 2}[outcome]
+    assert {row["mode_coverage"] for row in rows} == {low}
+    assert math.isfinite(written["scores"]["forward_truth_l1"])
+    assert (tmp_path / "samples.png").exists()
