@@ -15,6 +15,8 @@ Example:
     python -m experiments.meta_generate --model=vae_conv --seeds=1 --steps=1000
 """
 
+import pathlib
+
 from absl import flags as absl_flags
 
 from experiments.support import (
@@ -48,7 +50,10 @@ _VALIDATION = absl_flags.DEFINE_integer(
     lower_bound=1,
 )
 _STORED = absl_flags.DEFINE_integer(
-    "stored", 16, "training characters in the meta-database, at least 3", lower_bound=3
+    "stored",
+    16,
+    "characters in the meta-database, which the VAEs do not train on, at least 3",
+    lower_bound=3,
 )
 _ADAPTING = absl_flags.DEFINE_list(
     "adapting",
@@ -107,10 +112,9 @@ def main(argv):
     with console.quiet_tensorflow():
         from gan_transfer import pretrained
 
+    counts = _TEST.value, _VALIDATION.value, 0 if model == "gan" else _STORED.value
     splits = [
-        meta_characters.Split.load(
-            _CHARACTERS.value, seed, _TEST.value, _VALIDATION.value
-        )
+        meta_characters.Split.load(_CHARACTERS.value, seed, *counts)
         for seed in range(flags.SEEDS.value)
     ]
     if flags.START_FROM.value is not None:
@@ -118,24 +122,22 @@ def main(argv):
             pretrained.describe(flags.START_FROM.value),
             splits[0].test[0].pixels.shape[1:],
         )
+    if model == "gan":
+        settings = meta_gan.Settings(flags.START_FROM.value, _WIDTH.value, **budgets)
+        kind = meta_gan.Study
+    else:
+        settings = meta_vae.Settings(model, adapting=tuple(_ADAPTING.value), **budgets)
+        kind = meta_vae.Study
+    # Before anything is written: what cannot be built is refused here.
+    folder = pathlib.Path(flags.OUT_DIR.value)
+    studies = [kind(settings, split, folder) for split in splits]
     directory = run.RunDirectory.open(
-        flags.OUT_DIR.value, flags.configuration(argv[0]), flags.OVERWRITE.value
+        folder, flags.configuration(argv[0]), flags.OVERWRITE.value
     )
     results = {}
-    for split in splits:
-        if model == "gan":
-            settings = meta_gan.Settings(
-                flags.START_FROM.value, _WIDTH.value, **budgets
-            )
-            study = meta_gan.Study(settings, split, directory.folder)
-            found = {name: study.result(name) for name in methods}
-        else:
-            settings = meta_vae.Settings(
-                model, adapting=tuple(_ADAPTING.value), **budgets
-            )
-            study = meta_vae.Study(settings, split, directory.folder)
-            found = _with_database(study, methods, directory)
-        results |= {(name, split.seed): found[name] for name in methods}
+    for study in studies:
+        found = _results(study, methods, directory)
+        results |= {(name, study.split.seed): found[name] for name in methods}
     about = (
         f"{model}, {_TEST.value} characters of unseen alphabets, seeds 0 to "
         f"{flags.SEEDS.value - 1}, {budgets['steps']:,} updates of "
@@ -173,7 +175,7 @@ def _check_source(described: dict, shape: tuple[int, int, int]) -> None:
         )
 
 
-def _with_database(study, methods: list[str], directory) -> dict:
+def _results(study, methods: list[str], directory) -> dict:
     """Results of a seed's methods; fills the meta-database where one learns from it."""
     found = {
         name: study.result(name) for name in methods if name not in meta_stored.METHODS
@@ -185,7 +187,7 @@ def _with_database(study, methods: list[str], directory) -> dict:
         missing = [name for name in learned if not study.is_done(name)]
         if missing:
             print(f"seed {seed}: meta-database", flush=True)
-            meta_stored.fill(folder, study, _STORED.value)
+            meta_stored.fill(folder, study)
         for name in missing:
             if name == "nearest":
                 study.store(name, meta_stored.nearest(folder, study))

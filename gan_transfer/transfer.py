@@ -32,8 +32,8 @@ def _matching(model: keras.Model, pattern: str) -> list[keras.layers.Layer]:
     if not layers:
         names = ", ".join(layer.name for layer in model.layers if layer.weights)
         raise errors.InputError(
-            f"{pattern!r} matches no layer of {model.name}; use another pattern, or a "
-            f"recipe (--recipe) for its layers, which are {names}"
+            f"{pattern!r} matches no layer of {model.name}; use a pattern or a recipe "
+            f"for its layers, which are {names}"
         )
     return layers
 

@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 
 from experiments.support import restoration_data
-from gan_transfer import writing
+from gan_transfer import errors, writing
 
 QUERY = 10  # held-out drawings of a character, and samples that stand against them
 _DONE = "test.npz"
@@ -14,10 +14,14 @@ _DONE = "test.npz"
 class Split:
     """Characters of disjoint alphabets; another seed, another split.
 
+    Those of the meta-database are of the alphabets of training, but no start was
+    trained on them: what it stores about them is what an unseen character would get.
+
     Attributes:
         path: file that they come from.
         seed: of the split.
-        training: to learn from, and for the meta-database.
+        training: to learn from.
+        stored: for the meta-database.
         validation: the inner rates are chosen on these.
         test: never seen before they are tested on.
     """
@@ -25,26 +29,33 @@ class Split:
     path: pathlib.Path
     seed: int
     training: list
+    stored: list
     validation: list
     test: list
 
     @classmethod
-    def load(cls, name: str, seed: int, test: int, validation: int) -> "Split":
+    def load(
+        cls, name: str, seed: int, test: int, validation: int, stored: int
+    ) -> "Split":
         """Read the characters; hold out whole alphabets, and take that many of them.
 
         Raises:
-            InputError: no such file, no characters in it, or too few alphabets.
+            InputError: no such file, no characters in it, too few alphabets, or nothing
+                left to learn from.
         """
-        import numpy as np
-
         from gan_transfer import image_tasks, tasks
 
         path = restoration_data.find(name)
         rest, tested = tasks.hold_out(image_tasks.characters(path), test, seed)
         training, validated = tasks.hold_out(rest, validation, seed)
-        chosen = np.random.default_rng(seed).permutation(len(tested))[:test]
-        tested = [tested[number] for number in sorted(chosen)]
-        return cls(path, seed, training, validated[:validation], tested)
+        if stored >= len(training):
+            raise errors.InputError(
+                f"{path} has {len(training)} characters to learn from and {stored} of "
+                "them are for the meta-database: none is left; lower --stored"
+            )
+        tested, _ = _chosen(tested, test, seed)
+        stored, training = _chosen(training, stored, seed)
+        return cls(path, seed, training, stored, validated[:validation], tested)
 
     def rotated(self) -> list:
         """The training characters turned by 0, 90, 180 and 270 degrees.
@@ -84,6 +95,17 @@ class Split:
         from gan_transfer import tasks
 
         return tasks.split(task, shots, QUERY, self.seed)
+
+
+def _chosen(found: list, count: int, seed: int) -> tuple[list, list]:
+    """A seeded choice and the rest, both in their order."""
+    import numpy as np
+
+    chosen = set(np.random.default_rng(seed).permutation(len(found))[:count])
+    return tuple(
+        [task for number, task in enumerate(found) if (number in chosen) == wanted]
+        for wanted in (True, False)
+    )
 
 
 def updates(steps: float, images: int, per_update: int) -> int:

@@ -27,8 +27,8 @@ def _extractor():
     return extractors.classifier_features()
 
 
-def fill(folder: pathlib.Path, study, count: int) -> None:
-    """Store training characters, how each donor did on them, and its weights.
+def fill(folder: pathlib.Path, study) -> None:
+    """Store `Split.stored`, how each donor did on them, and its weights.
 
     Tasks that are there already with all donors are left. The stored weights are those
     after the last number of steps on 10 drawings.
@@ -36,19 +36,16 @@ def fill(folder: pathlib.Path, study, count: int) -> None:
     Args:
         folder: of the database.
         study: `meta_vae.Study`.
-        count: characters to store, a seeded choice.
     """
     from gan_transfer import blobs, meta_database
 
     split = study.split
-    order = np.random.default_rng(split.seed).permutation(len(split.training))
-    chosen = [split.training[number] for number in sorted(order[:count])]
     with meta_database.MetaDatabase.open(folder) as database:
         there = {
             task.name: {model.algorithm for model in task.models}
             for task in database.tasks()
         }
-        for task in chosen:
+        for task in split.stored:
             if not there.get(task.name, set()).issuperset(DONORS):
                 digest = blobs.digest(task.pixels)
                 row = _row(task, study, split.path.name, digest)

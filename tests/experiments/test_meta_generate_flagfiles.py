@@ -97,7 +97,7 @@ def value(folder, part, method, examples, steps, task=0):
 
 
 def split_of(characters):
-    return meta_characters.Split.load(str(characters), 0, 2, 1)
+    return meta_characters.Split.load(str(characters), 0, 2, 1, 3)
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_a_killed_run_ends_like_the_uninterrupted_one(
     assert rows_of(tmp_path) == rows_of(finished)
 
 
-def test_database_holds_training_characters_with_models_and_labels(
+def test_database_holds_characters_never_trained_on_with_models_and_labels(
     characters, finished
 ):
     split = split_of(characters)
@@ -226,7 +226,7 @@ def test_database_holds_training_characters_with_models_and_labels(
         assert database.verify() == []
         stored = database.tasks("generation")
         donor = database.weights(stored[0].name, "maml")
-    assert {task.name for task in stored} <= {task.name for task in split.training}
+    assert {task.name for task in stored} == {task.name for task in split.stored}
     assert [len(task.models) for task in stored] == [3] * 3
     # 0 steps once, then 1 and 2 steps with 5 examples, of three methods.
     assert [len(task.labels) for task in stored] == [9] * 3
@@ -246,11 +246,11 @@ def test_what_learns_from_the_database_is_the_same_alone(
 
 def test_split_shares_no_alphabet_and_turns_training_characters(characters):
     split = split_of(characters)
-    groups = [
-        {task.group for task in part}
-        for part in (split.training, split.validation, split.test)
-    ]
+    parts = split.training, split.validation, split.test
+    groups = [{task.group for task in part} for part in parts]
+    assert len({task.name for task in (*split.training, *split.stored)}) == 6
     assert not groups[0] & groups[1] and not (groups[0] | groups[1]) & groups[2]
+    assert not {task.group for task in split.stored} & (groups[1] | groups[2])
     turned = split.rotated()
     assert len(turned) == 4 * len(split.training)
     np.testing.assert_array_equal(turned[1].pixels[0], np.rot90(turned[0].pixels[0]))
@@ -303,7 +303,9 @@ def test_all_methods_take_as_many_gradients_of_images(
         ("--adaptation=x", ["--adaptation=x", "rising numbers"], 2),
         ("--test_characters=500", ["cannot hold out 500"], 2),
         ("--characters=no.npz", ["'no.npz' not found"], 2),
+        (f"{FEW} --stored=6", ["6 characters to learn from", "lower --stored"], 2),
         (f"{FEW} --model=gan --start_from=emoji64", ["makes 64x64x3 images"], 2),
+        (f"{FEW} --stored=3 --adapting=typo", ["'typo' matches no layer"], 2),
     ],
 )
 def test_what_cannot_work_is_refused(
