@@ -1,15 +1,15 @@
 """Few-shot generation of characters never seen (documents D 3.1 and D 5).
 
 Every seed holds out alphabets of Omniglot, by its own choice. Meta-training sees the
-rest, turned by four angles; every method takes as many gradients of an image as --steps
-updates of plain pretraining with --batch_size images. Meta-test adapts to
---test_characters unseen characters with --shots drawings and --adaptation steps; ten
-further drawings of each are held out. --model is vae_dense (MetaNN, the default),
-vae_conv (MetaCNN) or gan. Methods of the VAE: scratch, pretrain, maml, reptile; context
-(conditioned on the drawings' mean embedding, no steps) and descriptor (on the
-alphabet's, no drawings; the test's are unknown, so on the mean of all); nearest and
-predictor (from the meta-database). Of the GAN: scratch, pretrain, reptile. Run it again
-to continue where it was stopped.
+rest, turned by four angles (the VAEs' but for --stored_characters of it); every method
+takes as many gradients of an image as --steps updates of plain pretraining with
+--batch_size images. Meta-test adapts to --test_characters unseen characters with
+--shots drawings and --adaptation steps; ten further drawings of each are held out.
+--model is vae_dense (MetaNN, the default), vae_conv (MetaCNN) or gan. Methods of the
+VAE: scratch, pretrain, maml, reptile; context (conditioned on the drawings' mean
+embedding, no steps) and descriptor (on the alphabet's, no drawings; the test's are
+unknown, so on the mean of all); nearest and predictor (from the meta-database). Of the
+GAN: scratch, pretrain, reptile. Run it again to continue where it was stopped.
 
 Example:
     python -m experiments.meta_generate --model=vae_conv --seeds=1 --steps=1000
@@ -50,7 +50,7 @@ _VALIDATION = absl_flags.DEFINE_integer(
     lower_bound=1,
 )
 _STORED = absl_flags.DEFINE_integer(
-    "stored",
+    "stored_characters",
     16,
     "characters in the meta-database, which the VAEs do not train on, at least 3",
     lower_bound=3,
@@ -130,14 +130,14 @@ def main(argv):
         kind = meta_vae.Study
     # Before anything is written: what cannot be built is refused here.
     folder = pathlib.Path(flags.OUT_DIR.value)
-    studies = [kind(settings, split, folder) for split in splits]
+    kind(settings, splits[0], folder)
     directory = run.RunDirectory.open(
         folder, flags.configuration(argv[0]), flags.OVERWRITE.value
     )
     results = {}
-    for study in studies:
-        found = _results(study, methods, directory)
-        results |= {(name, study.split.seed): found[name] for name in methods}
+    for split in splits:
+        found = _results(kind(settings, split, folder), methods, directory)
+        results |= {(name, split.seed): found[name] for name in methods}
     about = (
         f"{model}, {_TEST.value} characters of unseen alphabets, seeds 0 to "
         f"{flags.SEEDS.value - 1}, {budgets['steps']:,} updates of "

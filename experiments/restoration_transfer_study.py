@@ -2,8 +2,9 @@
 
 A denoiser pretrained on photographs is carried to other content (pages of text,
 Omniglot characters) and to another damage (rust and scratches nobody marked). Every
-cell trains for the same number of updates in a folder of its own and can be stopped and
-continued. --model is the pretrained grey restorer, restorer_gray by default.
+cell trains for the same number of updates in a folder of its own, for about half a
+minute on two cores, and can be stopped and continued. --model is the pretrained grey
+restorer, restorer_gray by default.
 
 Example:
     python -m experiments.restoration_transfer_study --counts=1,10 --seeds=1

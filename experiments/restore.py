@@ -5,8 +5,9 @@ pepper) are found, and what --mask or --mask_alpha marks is filled in. --method 
 learned (the default, a trained restorer), sparse (patches sparse in the cosine
 transform) or total_variation (few edges; where pixels are missing, NAME_convergence.png
 shows the course of its iterations). For one known damage, inpaint, denoise and deblur
-do better. A --model that was trained to find the damage itself (pairs, overlays, jpeg)
-takes the picture as it is, without --sigma and mask.
+do better; a picture without any comes back as it is. A --model that was trained to find
+the damage itself (pairs, overlays, jpeg) takes the picture as it is, without --sigma
+and mask.
 
 Example:
     python -m experiments.restore --input=old.jpg --mask=cracks.png --output=new.png
@@ -48,6 +49,8 @@ def main(argv):
                 lambda: found.sigma, grain=missing is None
             )
             remarks = [f"{found.impulses:.1%} impulses", remark]
+            if missing is None and sigma == 0:
+                return picture_jobs.Restored(pixels, remarks)
         if not learned:
             restored, record = _classical(method, pixels, missing, sigma)
             return picture_jobs.Restored(restored, remarks, record)
@@ -67,8 +70,6 @@ def _classical(method: str, pixels, mask, sigma: float) -> tuple:
     """A picture restored without a network, and the record of its iterations."""
     from restoration import iterative, patch_sparse
 
-    if mask is None and sigma == 0:
-        return pixels, []
     if method == "sparse":
         if mask is None:
             return patch_sparse.sliding_dct(pixels, sigma), []

@@ -33,6 +33,13 @@ _PILLOW_OPTIONS = {
     "WEBP": {"lossless": True, "exact": True},
 }
 _MAX_DPI = 65535
+# Pillow's mode -> what becomes of pictures that cannot hold the restored values.
+_CHANGED = {
+    "1": "1 bit becomes grey of 8 bits",
+    "CMYK": "CMYK becomes RGB, without its colour profile",
+    "P": "the palette becomes RGB of 8 bits",
+    "PA": "the palette becomes RGB of 8 bits",
+}
 # ITU-R BT.601, of red, green and blue.
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
@@ -48,6 +55,7 @@ class Picture:
       format: the file's format, as "PNG" or "JPEG".
       profile: the ICC colour profile, or None. It is kept, not applied.
       dpi: horizontal and vertical pixels per inch, or None.
+      changed: what the file held instead and cannot be kept, for people, or None.
     """
 
     pixels: np.ndarray
@@ -56,6 +64,7 @@ class Picture:
     format: str
     profile: bytes | None
     dpi: tuple[float, float] | None
+    changed: str | None = None
 
 
 def read(path: str | os.PathLike) -> Picture:
@@ -91,7 +100,11 @@ def read(path: str | os.PathLike) -> Picture:
     dpi = decoded.dpi and tuple(float(value) for value in decoded.dpi)
     if dpi and not all(1 <= value <= _MAX_DPI for value in dpi):
         dpi = None
-    return Picture(colours, alpha, bits, decoded.format, decoded.profile, dpi)
+    changed = decoded.changed
+    if samples.dtype.kind == "f":
+        changed = "float becomes integers of 16 bits"
+    kept = decoded.format, decoded.profile, dpi, changed
+    return Picture(colours, alpha, bits, *kept)
 
 
 def check_output(path: str | os.PathLike, picture: Picture) -> tuple[str, ...]:
@@ -102,7 +115,7 @@ def check_output(path: str | os.PathLike, picture: Picture) -> tuple[str, ...]:
       picture: the picture to be restored.
 
     Returns:
-      One line for each loss: bits or colour profile.
+      One line for each loss: kind of the picture, bits, or colour profile.
 
     Raises:
       errors.InputError: no such folder; a suffix of no format that can be written; a
@@ -120,7 +133,7 @@ def check_output(path: str | os.PathLike, picture: Picture) -> tuple[str, ...]:
         raise errors.InputError(
             f"{path}: {format_} holds no transparency, which the picture has; use .png"
         )
-    notes = []
+    notes = [] if picture.changed is None else [f"{path}: {picture.changed}"]
     if picture.bits > 8 and format_ not in _16_BIT_ENCODERS:
         notes.append(f"{path}: 16 bits reduced to 8; .png and .tif keep them")
     if picture.profile is not None and not _holds_profile(format_, picture):
@@ -245,15 +258,15 @@ def _decode_8_bits(stream: BinaryIO, path: str | os.PathLike) -> sixteen_bit.Dec
         raise errors.InputError(f"{path}: CIE Lab picture; save it as grey or RGB")
     profile, dpi = opened.info.get("icc_profile"), opened.info.get("dpi")
     upright = ImageOps.exif_transpose(opened)
-    kind = "L" if mode in ("1", "L", "LA") else "RGB"
+    kind, changed = "L" if mode in ("1", "L", "LA") else "RGB", _CHANGED.get(mode)
     alpha = "A" if upright.has_transparency_data else ""
     samples = np.asarray(upright.convert(kind + alpha))
     if mode in ("P", "PA") and (samples[..., :1] == samples[..., 1:3]).all():
         samples = samples[..., [0, 3]] if alpha else samples[..., 0]
-        profile = None
+        profile, changed = None, "the palette of greys becomes grey of 8 bits"
     if mode == "CMYK":
         profile = None
-    return sixteen_bit.Decoded(format_, samples, profile, dpi)
+    return sixteen_bit.Decoded(format_, samples, profile, dpi, changed)
 
 
 def _is_transparent(picture: Picture) -> bool:

@@ -40,12 +40,14 @@ class Decoded(NamedTuple):
         alpha), 3 (RGB) or 4 (RGB, alpha).
       profile: the ICC colour profile, or None.
       dpi: horizontal and vertical pixels per inch, or None.
+      changed: what the file held instead and cannot be kept, for people, or None.
     """
 
     format: str
     samples: np.ndarray
     profile: bytes | None
     dpi: tuple[float, float] | None
+    changed: str | None = None
 
 
 def decode(stream: BinaryIO, path: str | os.PathLike) -> Decoded | None:

@@ -1,8 +1,8 @@
 """A guard against collapse: does a GAN still show all modes? (documents E 3.3, E 6).
 
 Training that goes wrong shows in two ways. Numbers stop being finite, which
-`callbacks.FiniteGuard` sees; or the generator makes the same few images whatever the
-latents are, while both losses look healthy, which `CollapseGuard` sees.
+`callbacks.FiniteGuard` sees; or the generator makes the same few images whatever it is
+given, latents or images, while both losses look healthy, which `CollapseGuard` sees.
 """
 
 import pathlib
@@ -72,8 +72,9 @@ def collapsed(coverages: Sequence[float]) -> bool:
     """Whether a run with these mode coverages has collapsed (document E 3.3).
 
     True if each of the last three is below a third, or below half of the best before
-    it, and none of them rises by a tenth over that best. The rise is what tells a run
-    that has hardly begun from one that is stuck; the first is never counted.
+    it (of 1 where that is more), and none of them rises by a tenth over that best. The
+    rise is what tells a run that has hardly begun from one that is stuck; the first is
+    never counted.
 
     Args:
         coverages: `mode_coverage` of every evaluation so far.
@@ -82,7 +83,7 @@ def collapsed(coverages: Sequence[float]) -> bool:
         return False
     for index in range(len(coverages) - _PATIENCE, len(coverages)):
         best, now = max(coverages[:index]), coverages[index]
-        if now >= max(_LOWEST, _FALL * best) or now > _RISE * best:
+        if now >= max(_LOWEST, _FALL * min(best, 1.0)) or now > _RISE * best:
             return False
     return True
 
@@ -97,10 +98,17 @@ class CollapseGuard(keras.callbacks.Callback):
     Args:
         directory: the run directory.
         measure: returns the `mode_coverage` of fresh samples.
+        remedy: a flag that may help, for the message.
     """
 
-    def __init__(self, directory: pathlib.Path, measure: Callable[[], float]):
+    def __init__(
+        self,
+        directory: pathlib.Path,
+        measure: Callable[[], float],
+        remedy: str = "--penalty=r1",
+    ):
         super().__init__()
+        self.remedy = remedy
         self.directory = pathlib.Path(directory)
         self.measure = measure
 
@@ -122,5 +130,5 @@ class CollapseGuard(keras.callbacks.Callback):
                 f"training collapsed: at update {int(self.model.updates.numpy())} the "
                 f"samples have {logs[COVERAGE]:.0%} of the real images' variety, for "
                 f"{_PATIENCE} evaluations; the state of the epoch before is kept; try "
-                "a lower --learning_rate, --penalty=r1 or another --loss"
+                f"a lower --learning_rate, {self.remedy} or another --loss"
             )

@@ -10,6 +10,8 @@ from gan_transfer import cyclic, errors, pretrained
 def load(path: str | os.PathLike) -> cyclic.CycleGAN:
     """Load a finished run of `experiments.pretrain_cyclegan` (document B 2.1).
 
+    Also one that a guard stopped; `summary.json` names its outcome.
+
     Raises:
         InputError: no such run, or one that has not finished.
     """

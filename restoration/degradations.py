@@ -3,8 +3,8 @@
 NumPy images float32 `[H, W, C]`, C = 1 or 3, nominally in [0, 1]. Random damage is
 fixed by its generator: a `numpy.random.Generator`, or the `RandomState` of published
 protocols. Training draws its damage in `restoration.mixture` and
-`restoration.unmarked`, linear damage is in `restoration.operators`, masks of missing
-pixels are in `restoration.masks`.
+`restoration.unmarked`, linear damage as TensorFlow ops is in `restoration.operators`,
+masks of missing pixels are in `restoration.masks`.
 """
 
 import io
@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from gan_transfer import errors, pictures
-from restoration import overlays
+from restoration import operators, overlays
 
 Random = np.random.Generator | np.random.RandomState
 
@@ -45,6 +45,27 @@ def gaussian_noise(image: np.ndarray, sigma: float, rng: Random) -> np.ndarray:
     if not 0 <= sigma < np.inf:
         raise errors.InputError(f"noise level sigma is {sigma}; it must be >= 0")
     return (image + rng.normal(0, sigma, image.shape)).astype(np.float32)
+
+
+def blur(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """Convolve circularly with a known kernel, y = k * x (document A 2.2).
+
+    What `operators.Blur` does, which is for training.
+
+    Args:
+        image: `[H, W, C]`.
+        kernel: `[h, w]` as of `operators.read_kernel`, no larger than the image.
+
+    Returns:
+        float32 `[H, W, C]`.
+
+    Raises:
+        errors.InputError: not a kernel, or an image smaller than it.
+    """
+    sides = image.shape[:2]
+    transfer = operators.Blur(kernel).transfer(sides)[..., None]
+    spectrum = np.fft.rfft2(image, axes=(0, 1)) * transfer
+    return np.fft.irfft2(spectrum, sides, axes=(0, 1)).astype(np.float32)
 
 
 def salt_and_pepper(

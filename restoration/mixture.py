@@ -31,6 +31,26 @@ def uniform(
     return tf.random.stateless_uniform([count, 1, 1, 1], seed, low, high)
 
 
+@dataclasses.dataclass(frozen=True)
+class Gaussian:
+    """Gaussian noise of one level, told to the network (document A 2.2).
+
+    Attributes:
+        sigma: standard deviation on the image's scale, such as 25 / 255.
+    """
+
+    sigma: float
+
+    def __call__(
+        self, clean: tf.Tensor, key: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Damage a batch; arguments and results as of `Mixture`, nothing missing."""
+        noise = tf.random.stateless_normal(tf.shape(clean), key)
+        sides = _sides(clean, tf.shape(clean)[0])
+        level = tf.fill([*sides, 1], np.float32(self.sigma))
+        return clean + self.sigma * noise, level, tf.zeros_like(clean)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Mixture:
     """Damage of clean images, one kind per image (documents C 2.3, D 2.3).

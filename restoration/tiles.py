@@ -83,7 +83,8 @@ def overlap(network: keras.Model, shape: tuple[int, ...], tile: int) -> int:
         tile: side of the tiles in pixels.
 
     Raises:
-        errors.InputError: a tile that is no multiple of 32, or too small.
+        errors.InputError: a tile that is no multiple of 32, or too small; a network
+            that looks too far for any.
     """
     if tile < _GRID or tile % _GRID:
         raise errors.InputError(f"tile is {tile}; it must be a multiple of {_GRID}")
@@ -92,6 +93,12 @@ def overlap(network: keras.Model, shape: tuple[int, ...], tile: int) -> int:
     # Tiles are apart by the tile less two of these: again on the grid.
     half = _GRID // 2
     pixels = -(-reach(network) // half) * half
+    if pixels >= _STRIP[1] // 2:
+        raise errors.InputError(
+            f"the network looks {pixels} pixels far and more: pictures of over {tile} "
+            "a side cannot be put together from tiles; train one with fewer scales or "
+            "blocks, or restore smaller pictures"
+        )
     if tile <= 2 * pixels:
         raise errors.InputError(
             f"tile is {tile}, and the network looks up to {pixels} pixels far; use at "

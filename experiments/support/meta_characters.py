@@ -1,4 +1,4 @@
-"""Omniglot characters as tasks: three parts of whole alphabets, rotations, budgets."""
+"""Omniglot characters as tasks: parts by whole alphabets, rotations, budgets."""
 
 import dataclasses
 import pathlib
@@ -50,8 +50,9 @@ class Split:
         training, validated = tasks.hold_out(rest, validation, seed)
         if stored >= len(training):
             raise errors.InputError(
-                f"{path} has {len(training)} characters to learn from and {stored} of "
-                "them are for the meta-database: none is left; lower --stored"
+                f"{path} has {len(training)} characters to learn from and "
+                f"{stored} of them are for the meta-database: none is left; lower "
+                "--stored_characters"
             )
         tested, _ = _chosen(tested, test, seed)
         stored, training = _chosen(training, stored, seed)

@@ -20,7 +20,8 @@ class Bar:
     goal: str = ""
 
 
-_TWO_MORE = "total variation + 2"
+# A peer that is measured here; the floor is so much above it.
+_TV, _TWO_MORE = Bar("total variation", "total variation + 2"), 2.0
 # (test, method) -> bar.
 BARS = {
     ("bsd68-noise-15", "restorer"): Bar(
@@ -45,8 +46,8 @@ BARS = {
     ("set12_small-impulses-30", "restorer"): Bar("extremes + biharmonic 32.86", "33.5"),
     ("set12_small-impulses-50", "restorer"): Bar("extremes + biharmonic 29.65", "30.5"),
     ("set12_small-impulses-70", "restorer"): Bar("extremes + biharmonic 26.64", "27.5"),
-    ("set12_small-blur-2.55", "restorer"): Bar("total variation", _TWO_MORE),
-    ("set12_small-blur-7.65", "restorer"): Bar("total variation", _TWO_MORE),
+    ("set12_small-blur-2.55", "restorer"): _TV,
+    ("set12_small-blur-7.65", "restorer"): _TV,
     ("set12_small-noise-25", "k-svd"): Bar("K-SVD 28.94", "28.8", "28.94"),
     ("set12_small-noise-25", "omp-dct"): Bar("OMP 28.45", "28.4", "28.45"),
 }
@@ -61,12 +62,16 @@ def table(measured: dict[tuple[str, str], float]) -> list[str]:
     Returns:
         A row for each of `BARS` that was measured, below a header; nothing if none was.
     """
-    rows = [
-        f"| {test} | {method} | {measured[test, method]:.2f} | {bar.peer} "
-        f"| {bar.floor} | {bar.goal} |"
-        for (test, method), bar in BARS.items()
-        if (test, method) in measured
-    ]
+    rows = []
+    for (test, method), bar in BARS.items():
+        if bar is _TV and (test, _TV.peer) in measured:
+            value = measured[test, _TV.peer]
+            bar = Bar(f"{_TV.peer} {value:.2f}", f"{value + _TWO_MORE:.2f}")
+        if (test, method) in measured:
+            rows.append(
+                f"| {test} | {method} | {measured[test, method]:.2f} | {bar.peer} "
+                f"| {bar.floor} | {bar.goal} |"
+            )
     header = (
         "| PSNR (dB) | method | measured | classical peer, published or reference run "
         "| floor | goal |"

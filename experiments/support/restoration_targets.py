@@ -36,7 +36,10 @@ class Target:
 
 def text() -> Target:
     """Rendered pages of text, Gaussian noise of 25 of 255."""
+    from restoration import mixture
+
     pages = [_page(np.random.default_rng((1, number))) for number in range(100 + _TEST)]
+    noise = mixture.Gaussian(_SIGMA)
     return Target(pages[_TEST:], pages[:_TEST], noise, noise)
 
 
@@ -45,6 +48,8 @@ def omniglot() -> Target:
 
     The alphabets of the test sheets are not among those of the training sheets.
     """
+    from restoration import mixture
+
     path = restoration_data.find("omniglot_small.npz")
     with np.load(path, allow_pickle=False) as archive:
         characters, alphabets = archive["x"], archive["alphabet"]
@@ -56,6 +61,7 @@ def omniglot() -> Target:
         ]
         for chosen, count in ((~held, 100), (held, _TEST))
     ]
+    noise = mixture.Gaussian(_SIGMA)
     return Target(*sheets, noise, noise)
 
 
@@ -84,15 +90,6 @@ def rust() -> Target:
 
 
 TARGETS = {"text": text, "omniglot": omniglot, "rust": rust}
-
-
-def noise(clean, key):
-    """Gaussian noise of 25 of 255, its level told to the network."""
-    import tensorflow as tf
-
-    noisy = clean + _SIGMA * tf.random.stateless_normal(tf.shape(clean), key)
-    level = tf.fill(tf.shape(clean), np.float32(_SIGMA))
-    return noisy, level, tf.zeros_like(clean)
 
 
 def _page(rng: np.random.Generator) -> np.ndarray:

@@ -125,11 +125,9 @@ def _damaged(clean: np.ndarray, damage: str, level: float) -> Case:
 
 
 def _blurred(clean: np.ndarray, sigma: float, kernel: np.ndarray) -> Case:
-    import tensorflow as tf
+    from restoration import degradations
 
-    from restoration import degradations, operators
-
-    blurred = operators.Blur(kernel).apply(tf.constant(clean[None]))[0].numpy()
+    blurred = degradations.blur(clean, kernel)
     noisy = degradations.gaussian_noise(blurred, sigma, np.random.RandomState(0))
     return Case(clean, noisy, sigma, kernel=kernel)
 

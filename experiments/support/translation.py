@@ -106,14 +106,20 @@ class Session:
         measures = []
         for direction, domain in self._ways():
             shown = subsets.some(domain.train, judging.COVERED)
+            target, chosen = self._target(domain).train, self._extractors[direction]
+            # A translation keeps the source's variety: more is not to be expected.
+            own = judging.coverage(target, chosen, lambda _, x=shown: x)(None)
+            most = min(1.0, max(own, 1e-6))
             measure = judging.coverage(
-                self._target(domain).train,
-                self._extractors[direction],
+                target,
+                chosen,
                 lambda _, x=shown, way=direction: self.translated(x, way),
             )
-            measures.append(measure)
+            measures.append((measure, most))
         guard = stability.CollapseGuard(
-            self.run.folder, lambda: min(measure(self.gan) for measure in measures)
+            self.run.folder,
+            lambda: min(measure(self.gan) / most for measure, most in measures),
+            "a higher --cycle_weight",
         )
         return keras.callbacks.LambdaCallback(on_epoch_end=watch), guard
 

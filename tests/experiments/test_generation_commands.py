@@ -247,7 +247,9 @@ def test_layer_sizes_that_are_fixed_need_no_tensorflow(refused, monkeypatch):
 
 def test_a_recipe_that_fits_no_layer_is_refused(refused):
     words = "finetune --dataset={m}/sets/mnist.npz --source={m}/e.gan.npz "
-    refused(words + "--recipe=scale_shift --steps=2", "'.*_bn'", "a recipe (--recipe)")
+    refused(
+        words + "--recipe=scale_shift --steps=2", "'.*_bn'", "a recipe for its layers"
+    )
 
 
 def test_any_keras_model_measures_distances(command, material, short, tmp_path):

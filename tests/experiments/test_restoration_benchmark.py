@@ -44,6 +44,11 @@ def test_published_bars_stand_beside_what_was_measured():
         "| CDLNet 28.99 |",
     ]
     assert restoration_published.table({("x", "y"): 1.0}) == []
+    blur = "set12_small-blur-2.55"
+    found = {(blur, "restorer"): 32.2, (blur, "total variation"): 30.541}
+    assert restoration_published.table(found)[2:] == [
+        f"| {blur} | restorer | 32.20 | total variation 30.54 | 32.54 |  |"
+    ]
     for test, method in restoration_published.BARS:
         asked = restoration_tests.TESTS[test]
         assert restoration_methods.METHODS[method].fits(asked), (test, method)

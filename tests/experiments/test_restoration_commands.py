@@ -237,10 +237,12 @@ def test_the_noise_level_is_estimated(run, tmp_path):
 
 def test_pictures_without_noise_come_back_as_they_are(run, tmp_path):
     write(tmp_path / "photo.png", noise(20, 30, 3))
-    for method in DENOISERS[1:]:
-        line = "denoise --input={o}/photo.png --sigma=0 --nostrip"
-        run(f"{line} --method={method} --output={{o}}/{method}.png")
-        restored = read(tmp_path / f"{method}.png")
+    lines = [f"denoise --method={method}" for method in DENOISERS[1:]]
+    lines += ["restore --model={3}", "restore --method=total_variation"]
+    for number, line in enumerate(lines):
+        line += f" --sigma=0 --nostrip --output={{o}}/{number}.png"
+        run(f"{line} --input={{o}}/photo.png")
+        restored = read(tmp_path / f"{number}.png")
         np.testing.assert_array_equal(restored, read(tmp_path / "photo.png"))
 
 
@@ -304,13 +306,15 @@ def test_long_pictures_palettes_and_cmyk_are_restored(run, tmp_path):
     write(tmp_path / "tall.png", noise(5000, 1))
     Image.fromarray(noise(20, 30, 3)).convert("CMYK").save(tmp_path / "cmyk.tif")
     Image.fromarray(noise(20, 30, 3)).convert("P").save(tmp_path / "palette.png")
-    for name, size in (
-        ("long.png", "5000x1 grey"),
-        ("tall.png", "1x5000 grey"),
-        ("cmyk.tif", "30x20 colour"),
-        ("palette.png", "30x20 colour"),
+    for name, size, changed in (
+        ("long.png", "5000x1 grey", ""),
+        ("tall.png", "1x5000 grey", ""),
+        ("cmyk.tif", "30x20 colour", "CMYK becomes RGB, without its colour profile"),
+        ("palette.png", "30x20 colour", "the palette becomes RGB of 8 bits"),
     ):
         line = f"denoise --sigma=5 --method=sliding_dct --input={{o}}/{name}"
-        (shown,) = run(f"{line} --output={{o}}/new_{name}")
+        *notes, shown = run(f"{line} --output={{o}}/new_{name}")
         assert shown.startswith(f"{name}: {size}, 8 bits")
+        place = tmp_path / f"new_{name}"
+        assert notes == [f"note: {place}: {changed}"] * bool(changed)
     assert read(tmp_path / "new_cmyk.tif").shape == (20, 30, 3)

@@ -88,19 +88,23 @@ def test_a_run_that_ends_is_completed_and_logs_its_coverage(finished):
 
 @pytest.mark.parametrize("outcome", ["collapsed", "diverged"])
 def test_a_cyclegan_that_is_stopped(command, material, tmp_path, monkeypatch, outcome):
-    """Both directions are measured; the worse one counts."""
+    """Each way is measured against its target, and what its source has of that."""
+    low = 0.02 if outcome == "collapsed" else 0.9
+    # Of each way the source's variety, which counts up to 1, then the translations'.
+    values, calls, seen = (0.5, 0.5 * low, 3.0, 0.95), [], {}
 
     def measured(train, chosen, sampled):
+        number = len(calls) % 4
+        calls.append(train)
+
         def measure(gan):
-            assert sampled(gan).shape == (20, 16, 16, 1)
-            if outcome == "diverged" and int(gan.updates) == 2:
+            seen[number] = sampled(gan)
+            if outcome == "diverged" and number == 1 and int(gan.updates) == 2:
                 gan.generator_optimizer.learning_rate = math.inf
-            return values.pop(0)
+            return values[number]
 
         return measure
 
-    low = 0.02 if outcome == "collapsed" else 0.9
-    values = [low, 0.9] * 6
     monkeypatch.setattr(judging, "coverage", measured)
     line = [f"--dataset={material}/grey.npz", "--known_mapping=invert", "--limit=40"]
     line += ["--steps=6", "--evaluations=6", "--batch_size=2", "--width=4"]
@@ -109,9 +113,21 @@ def test_a_cyclegan_that_is_stopped(command, material, tmp_path, monkeypatch, ou
     assert done.returncode == 2
     (error,) = done.stderr.splitlines()
     assert f"training {outcome}" in error
+    assert ("a higher --cycle_weight" in error) == (outcome == "collapsed")
     written, rows = summary(tmp_path), callbacks.read_history(tmp_path)
     assert (written["outcome"], error) == (outcome, f"error: {written['stopped']}")
     assert written["updates"] == len(rows) == {"collapsed": 3, "diverged": 2}[outcome]
     assert {row["mode_coverage"] for row in rows} == {low}
     assert math.isfinite(written["scores"]["forward_truth_l1"])
     assert (tmp_path / "samples.png").exists()
+    b, a = calls[0], calls[2]
+    assert _images(seen[0]) == _images(a) != _images(b) == _images(seen[2])
+    assert _images(seen[1]) != _images(seen[3])
+    # The same command again ends in the same way.
+    again = command("pretrain_cyclegan", *line)
+    assert (again.returncode, again.stderr) == (2, done.stderr)
+    assert summary(tmp_path)["scores"] == written["scores"]
+
+
+def _images(pixels):
+    return {image.tobytes() for image in pixels}

@@ -43,6 +43,7 @@ def test_1_bit_becomes_8_bit_grey(tmp_path):
     picture, peer = restore(tmp_path / "a.png", tmp_path / "b.png")
     np.testing.assert_array_equal(picture.pixels[..., 0], np.eye(HEIGHT, WIDTH))
     assert picture.bits == 8 and peer.mode == "L"
+    assert picture.changed == "1 bit becomes grey of 8 bits"
     np.testing.assert_array_equal(np.asarray(peer), 255 * np.eye(HEIGHT, WIDTH))
 
 
@@ -61,6 +62,7 @@ def test_palette_of_greys_becomes_grey_without_a_profile_for_colour(tmp_path, su
     palette.save(tmp_path / f"a{suffix}", icc_profile=PROFILE)
     picture, peer = restore(tmp_path / f"a{suffix}", tmp_path / "b.png")
     assert peer.mode == "L" and picture.profile is None
+    assert picture.changed == "the palette of greys becomes grey of 8 bits"
     assert picture.format == suffix[1:].upper()
     np.testing.assert_array_equal(np.asarray(peer), grey)
 

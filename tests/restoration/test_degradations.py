@@ -2,10 +2,11 @@ import io
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from gan_transfer import errors
-from restoration import degradations
+from restoration import degradations, operators
 
 
 def picture(shape=(40, 60, 3), seed=0):
@@ -23,6 +24,21 @@ def test_gaussian_noise_is_that_of_the_published_protocol():
     assert (draw - clean).std() == pytest.approx(0.2, rel=0.03)
     none = degradations.gaussian_noise(clean, 0, np.random.default_rng(0))
     np.testing.assert_array_equal(none, clean)
+
+
+@pytest.mark.parametrize("sides", [(40, 60), (41, 57)])
+def test_blur_is_that_of_training(sides):
+    clean, kernel = picture((*sides, 3)), np.random.default_rng(1).random((5, 8))
+    blurred = degradations.blur(clean, kernel)
+    expected = operators.Blur(kernel).apply(tf.constant(clean[None]))[0]
+    assert blurred.dtype == np.float32 and blurred.shape == clean.shape
+    np.testing.assert_allclose(blurred, expected, rtol=1e-5)
+    moved = np.zeros((3, 3))
+    moved[2, 1] = 2
+    blurred = degradations.blur(clean, moved)
+    np.testing.assert_allclose(blurred, 2 * np.roll(clean, 1, axis=0), atol=1e-6)
+    with pytest.raises(errors.InputError, match="larger than the image"):
+        degradations.blur(clean, np.ones((3, 99)))
 
 
 @pytest.mark.parametrize("per_channel", [False, True])

@@ -195,3 +195,11 @@ def test_tiles_smaller_than_the_reach_are_refused(small):
     assert tiles.overlap(small, (64, 64, 1), 64) == 0
     with pytest.raises(errors.InputError, match="up to 32 pixels far; use at least 96"):
         tiles.overlap(small, (64, 65, 1), 64)
+
+
+def test_a_network_that_looks_farther_than_can_be_measured_is_refused(
+    small, monkeypatch
+):
+    monkeypatch.setattr(tiles, "reach", lambda network: 500)
+    with pytest.raises(errors.InputError, match="looks 512 pixels far and more"):
+        tiles.overlap(small, (64, 2000, 1), 1984)
