@@ -32,8 +32,8 @@ def uniform(
 
 
 @dataclasses.dataclass(frozen=True)
-class Gaussian:
-    """Gaussian noise of one level, told to the network (document A 2.2).
+class FixedGaussian:
+    """Gaussian noise of one level (document A 2.2); `gaussian` has random levels.
 
     Attributes:
         sigma: standard deviation on the image's scale, such as 25 / 255.

@@ -39,7 +39,7 @@ def text() -> Target:
     from restoration import mixture
 
     pages = [_page(np.random.default_rng((1, number))) for number in range(100 + _TEST)]
-    noise = mixture.Gaussian(_SIGMA)
+    noise = mixture.FixedGaussian(_SIGMA)
     return Target(pages[_TEST:], pages[:_TEST], noise, noise)
 
 
@@ -61,7 +61,7 @@ def omniglot() -> Target:
         ]
         for chosen, count in ((~held, 100), (held, _TEST))
     ]
-    noise = mixture.Gaussian(_SIGMA)
+    noise = mixture.FixedGaussian(_SIGMA)
     return Target(*sheets, noise, noise)
 
 

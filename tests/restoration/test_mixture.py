@@ -44,14 +44,14 @@ def _uniform(values, low, high):
 
 def test_noise_of_one_level():
     clean = _images(200)
-    damaged, level, mask = mixture.Gaussian(0.2)(clean, KEY)
+    damaged, level, mask = mixture.FixedGaussian(0.2)(clean, KEY)
     assert level.shape == (200, 20, 28, 1) and mask.shape == clean.shape
     assert np.ptp(level) == 0 and level[0, 0, 0, 0] == np.float32(0.2)
     assert not np.any(mask)
     noise = np.ravel(damaged - clean)
     # 336,000 draws: four standard deviations.
     assert noise.std() == pytest.approx(0.2, abs=0.001)
-    np.testing.assert_array_equal(mixture.Gaussian(0.2)(clean, KEY)[0], damaged)
+    np.testing.assert_array_equal(mixture.FixedGaussian(0.2)(clean, KEY)[0], damaged)
 
 
 def test_noise_has_the_level_it_tells():
