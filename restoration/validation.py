@@ -38,6 +38,11 @@ class Validation:
         draws = [damage(clean, tf.constant([7, draw])) for draw in range(_DRAWS)]
         self.mixed = [tf.concat(parts, axis=0) for parts in zip(*draws, strict=True)]
 
+    def damaged_psnr(self) -> float:
+        """Returns what `val_psnr` is of the crops as the network gets them."""
+        clean = np.tile(self.clean, (_DRAWS, 1, 1, 1))
+        return metrics.mean_psnr(_errors(self.mixed[0], clean) ** 2)
+
     def scores(self, network: keras.Model) -> dict[str, float]:
         """Returns `val_psnr`, `val_rmse`, and if told `val_psnr_25`, of a network.
 
@@ -45,10 +50,10 @@ class Validation:
         to select by, is the mean over the crops of the training damage's root mean
         square error, in levels of 255.
         """
-        mixed = _errors(network, self.mixed, np.tile(self.clean, (_DRAWS, 1, 1, 1)))
-        scores = _scores(mixed)
+        clean = np.tile(self.clean, (_DRAWS, 1, 1, 1))
+        scores = _scores(_errors(network.predict_on_batch(self.mixed), clean))
         if self.noisy is not None:
-            noisy = _errors(network, self.noisy, self.clean)
+            noisy = _errors(network.predict_on_batch(self.noisy), self.clean)
             scores = {"val_psnr_25": metrics.mean_psnr(noisy**2), **scores}
         return scores
 
@@ -65,14 +70,18 @@ class PairValidation:
         self.clean = clean
         self.mixed = [damaged, np.zeros_like(damaged[..., :1]), np.zeros_like(damaged)]
 
+    def damaged_psnr(self) -> float:
+        """Returns what `val_psnr` is of the damaged images."""
+        return metrics.mean_psnr(_errors(self.mixed[0], self.clean) ** 2)
+
     def scores(self, network: keras.Model) -> dict[str, float]:
         """Returns `val_psnr` and `val_rmse`, as `Validation.scores`."""
-        return _scores(_errors(network, self.mixed, self.clean))
+        return _scores(_errors(network.predict_on_batch(self.mixed), self.clean))
 
 
-def _errors(network, inputs, clean: np.ndarray) -> np.ndarray:
+def _errors(images, clean: np.ndarray) -> np.ndarray:
     """Root mean square error of every image."""
-    difference = network.predict_on_batch(inputs) - clean
+    difference = images - clean
     return np.sqrt(np.mean(difference**2, axis=(1, 2, 3), dtype=np.float64))
 
 

@@ -92,6 +92,7 @@ def train(
         "PSNR (dB)",
     )
     scores = {name: best[name] for name in (*names, f"{data.judged}_rmse")}
+    damaged = data.judge.damaged_psnr()
     run.write_summary(
         {
             "description": {
@@ -107,9 +108,13 @@ def train(
             "best_update": int(best["step"]),
             "seed": flags.SEED.value,
             "scores": scores,
+            "damaged_psnr": damaged,
             "protocol": f"centre crops of {shown}, not quantised; "
             + ("best evaluation by val_rmse" if monitor else "last evaluation"),
         }
     )
     values = ", ".join(f"{name} {scores[name]:.2f} dB" for name in names)
-    print(f"{shown}: {values}; model and summary.json are in {run.folder}")
+    print(
+        f"{shown}: {values}, damaged {damaged:.2f} dB; model and summary.json are in "
+        f"{run.folder}"
+    )

@@ -61,12 +61,14 @@ def test_training_damage_is_drawn_with_fixed_keys():
 
 
 def test_scores_in_closed_form():
-    scores = validation.Validation(_pictures(), 8, _offset).scores(_identity())
+    judge = validation.Validation(_pictures(), 8, _offset)
+    scores = judge.scores(_identity())
     assert list(scores) == ["val_psnr_25", "val_psnr", "val_rmse"]
     assert all(isinstance(value, float) for value in scores.values())
     assert scores["val_rmse"] == pytest.approx(255 * 0.25, rel=1e-5)
     decibels = -20 * np.log10([0.1, 0.2, 0.3, 0.4])
     assert scores["val_psnr"] == pytest.approx(decibels.mean(), rel=1e-5)
+    assert judge.damaged_psnr() == pytest.approx(decibels.mean(), rel=1e-5)
 
 
 def test_scores_of_the_noise_are_its_own():
