@@ -107,6 +107,7 @@ def test_pairs_are_scored_as_they_are():
     assert scores["val_rmse"] == pytest.approx(255 * 0.2, rel=1e-5)
     decibels = -20 * np.log10([0.1, 0.3])
     assert scores["val_psnr"] == pytest.approx(decibels.mean(), rel=1e-5)
+    assert judge.damaged_psnr() == pytest.approx(decibels.mean(), rel=1e-5)
     # Nothing is told of the damage.
     _, level, mask = judge.mixed
     assert level.shape == (2, 6, 9, 1) and mask.shape == clean.shape
