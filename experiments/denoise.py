@@ -3,9 +3,9 @@
 --method is learned (the default, a trained restorer), sparse (orthogonal matching
 pursuit over cosine patches), ksvd (the same over patches that K-SVD learns from the
 picture), sliding_dct (thresholded cosine patches) or total_variation (few edges).
-sparse and ksvd take 10 to 25 seconds for a megapixel at noise 25 and minutes at noise
-5: the longer, the weaker the noise. A --model that was trained to find the damage
-itself (pairs, overlays, jpeg) takes the picture as it is, without --sigma.
+sparse and ksvd take 10 to 25 seconds for a megapixel at noise 25, and longer the weaker
+the noise is. A --model that was trained to find the damage itself (pairs, overlays,
+jpeg) takes the picture as it is, without --sigma.
 
 Example:
     python -m experiments.denoise --sigma=25 --input=noisy.png --output=clean.png

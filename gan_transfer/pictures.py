@@ -100,11 +100,8 @@ def read(path: str | os.PathLike) -> Picture:
     dpi = decoded.dpi and tuple(float(value) for value in decoded.dpi)
     if dpi and not all(1 <= value <= _MAX_DPI for value in dpi):
         dpi = None
-    changed = decoded.changed
-    if samples.dtype.kind == "f":
-        changed = "float becomes integers of 16 bits"
-    kept = decoded.format, decoded.profile, dpi, changed
-    return Picture(colours, alpha, bits, *kept)
+    format_, profile, changed = decoded.format, decoded.profile, decoded.changed
+    return Picture(colours, alpha, bits, format_, profile, dpi, changed)
 
 
 def check_output(path: str | os.PathLike, picture: Picture) -> tuple[str, ...]:

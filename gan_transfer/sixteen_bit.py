@@ -156,15 +156,18 @@ def _decode_tiff(stream: BinaryIO, path: str | os.PathLike) -> Decoded | None:
         samples = page.asarray()
         if page.axes == "SYX":
             samples = np.moveaxis(samples, 0, -1)
+        changed = None
         if samples.dtype.kind == "f":
             _check_range(samples, path)
             samples = samples.astype(np.float32)
+            changed = "float becomes integers of 16 bits"
         if page.extrasamples == _PREMULTIPLIED:
             samples = _divide_by_alpha(samples)
         samples = _turn_upright(samples, page.tags.valueof(_ORIENTATION, 1))
         has_dpi = "XResolution" in page.tags and page.resolutionunit in (2, 3)
         dpi = page.get_resolution(unit="INCH") if has_dpi else None
-        return Decoded("TIFF", samples, page.tags.valueof(_ICC_PROFILE), dpi)
+        profile = page.tags.valueof(_ICC_PROFILE)
+        return Decoded("TIFF", samples, profile, dpi, changed)
 
 
 def _check_kept(page: tifffile.TiffPage, path: str | os.PathLike) -> None:

@@ -31,26 +31,6 @@ def uniform(
     return tf.random.stateless_uniform([count, 1, 1, 1], seed, low, high)
 
 
-@dataclasses.dataclass(frozen=True)
-class FixedGaussian:
-    """Gaussian noise of one level (document A 2.2); `gaussian` has random levels.
-
-    Attributes:
-        sigma: standard deviation on the image's scale, such as 25 / 255.
-    """
-
-    sigma: float
-
-    def __call__(
-        self, clean: tf.Tensor, key: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Damage a batch; arguments and results as of `Mixture`, nothing missing."""
-        noise = tf.random.stateless_normal(tf.shape(clean), key)
-        sides = _sides(clean, tf.shape(clean)[0])
-        level = tf.fill([*sides, 1], np.float32(self.sigma))
-        return clean + self.sigma * noise, level, tf.zeros_like(clean)
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class Mixture:
     """Damage of clean images, one kind per image (documents C 2.3, D 2.3).
@@ -185,6 +165,26 @@ def gaussian(
     normal = tf.random.stateless_normal(tf.shape(clean), draw_key(key, 2))
     level = tf.broadcast_to(sigma, [*_sides(clean, count), 1])
     return clean + sigma * normal, level, tf.zeros_like(clean)
+
+
+@dataclasses.dataclass(frozen=True)
+class FixedGaussian:
+    """Gaussian noise of one level (document A 2.2); `gaussian` has random levels.
+
+    Attributes:
+        sigma: standard deviation on the image's scale, such as 25 / 255.
+    """
+
+    sigma: float
+
+    def __call__(
+        self, clean: tf.Tensor, key: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Damage a batch; arguments and results as of `Mixture`, nothing missing."""
+        noise = tf.random.stateless_normal(tf.shape(clean), key)
+        sides = _sides(clean, tf.shape(clean)[0])
+        level = tf.fill([*sides, 1], np.float32(self.sigma))
+        return clean + self.sigma * noise, level, tf.zeros_like(clean)
 
 
 def _sides(clean: tf.Tensor, count: tf.Tensor) -> list:

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from restoration import metrics
+from restoration import metrics, mixture
 
 _DRAWS = 4
 
@@ -32,16 +32,14 @@ class Validation:
         clean = tf.constant(self.clean)
         self.noisy = None
         if told:
-            noise = tf.random.stateless_normal(clean.shape, (0, 25)) * (25 / 255)
-            level = tf.fill([*clean.shape[:3], 1], np.float32(25 / 255))
-            self.noisy = [clean + noise, level, tf.zeros_like(clean)]
+            self.noisy = list(mixture.FixedGaussian(25 / 255)(clean, (0, 25)))
         draws = [damage(clean, tf.constant([7, draw])) for draw in range(_DRAWS)]
         self.mixed = [tf.concat(parts, axis=0) for parts in zip(*draws, strict=True)]
+        self._truths = np.tile(self.clean, (_DRAWS, 1, 1, 1))
 
     def damaged_psnr(self) -> float:
-        """Returns what `val_psnr` is of the crops as the network gets them."""
-        clean = np.tile(self.clean, (_DRAWS, 1, 1, 1))
-        return metrics.mean_psnr(_errors(self.mixed[0], clean) ** 2)
+        """Returns what `val_psnr` is, in dB, of the crops as the network gets them."""
+        return metrics.mean_psnr(_errors(self.mixed[0], self._truths) ** 2)
 
     def scores(self, network: keras.Model) -> dict[str, float]:
         """Returns `val_psnr`, `val_rmse`, and if told `val_psnr_25`, of a network.
@@ -50,8 +48,7 @@ class Validation:
         to select by, is the mean over the crops of the training damage's root mean
         square error, in levels of 255.
         """
-        clean = np.tile(self.clean, (_DRAWS, 1, 1, 1))
-        scores = _scores(_errors(network.predict_on_batch(self.mixed), clean))
+        scores = _scores(_errors(network.predict_on_batch(self.mixed), self._truths))
         if self.noisy is not None:
             noisy = _errors(network.predict_on_batch(self.noisy), self.clean)
             scores = {"val_psnr_25": metrics.mean_psnr(noisy**2), **scores}
@@ -71,7 +68,7 @@ class PairValidation:
         self.mixed = [damaged, np.zeros_like(damaged[..., :1]), np.zeros_like(damaged)]
 
     def damaged_psnr(self) -> float:
-        """Returns what `val_psnr` is of the damaged images."""
+        """Returns what `val_psnr` is, in dB, of the damaged images."""
         return metrics.mean_psnr(_errors(self.mixed[0], self.clean) ** 2)
 
     def scores(self, network: keras.Model) -> dict[str, float]:

@@ -46,15 +46,15 @@ def extractors(train) -> dict:
     return chosen
 
 
-def coverage(train, chosen: dict, sampled: Callable) -> Callable:
-    """A function from a procedure to the `stability.mode_coverage` of its samples.
+def coverage(train, chosen: dict) -> Callable:
+    """A function from samples, uint8 `[M, H, W, C]`, to their `mode_coverage`.
 
-    By the judging extractor and, where it judges, the shipped classifier's classes.
+    As of `stability`, by the judging extractor and, where it judges, the classes of the
+    shipped classifier.
 
     Args:
         train: training images, uint8 `[N, H, W, C]`; `COVERED` of them are compared.
         chosen: as of `extractors`.
-        sampled: from a procedure to uint8 samples.
     """
     from gan_transfer import features, stability, subsets
 
@@ -64,8 +64,7 @@ def coverage(train, chosen: dict, sampled: Callable) -> Callable:
     shown = subsets.some(train, COVERED)
     real = [features.extract(kind, shown) for kind in kinds]
 
-    def measure(gan) -> float:
-        samples = sampled(gan)
+    def measure(samples) -> float:
         fake = [features.extract(kind, samples) for kind in kinds]
         pairs = zip(real, fake, strict=True)
         return stability.mode_coverage(*(part for pair in pairs for part in pair))

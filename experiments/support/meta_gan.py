@@ -35,15 +35,15 @@ class Study(meta_characters.Study):
         """Train and test a method, or go on with it."""
         from gan_transfer import data
 
-        gan, drawings = self._gan(method != "scratch"), self.split.drawings()
+        gan, split = self._gan(method != "scratch"), self.split
         meta_reptile.start(
             method,
             gan,
             functools.partial(_compile, gan),
             lambda start: data.batches(
-                drawings, flags.BATCH_SIZE.value, seed=self.split.seed, start=start
+                split.drawings(), flags.BATCH_SIZE.value, seed=split.seed, start=start
             ),
-            self.split.rotated(),
+            split.rotated(),
             self.settings.steps,
             self.cell,
         )

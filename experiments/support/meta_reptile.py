@@ -1,7 +1,7 @@
 """Pretraining and Reptile of a GAN or CycleGAN, at equal compute (document D 3.1).
 
 Every method costs as many gradients of an image: `pretrain` takes all updates, Reptile
-starts from `WARM`, which takes half of them, and spends as much on meta-updates.
+starts from a pretraining with half of them and spends as much on meta-updates.
 """
 
 import pathlib
@@ -9,11 +9,10 @@ from collections.abc import Callable
 
 from experiments.support import flags, meta_characters, meta_study
 
-TRAINED = ("pretrain", "reptile")
-METHODS = ("scratch", *TRAINED)
+METHODS = ("scratch", "pretrain", "reptile")
 # Of a meta-update: tasks, inner steps, images of a batch, outer rate.
 TASKS, INNER_STEPS, BATCH, OUTER_RATE = 4, 10, 10, 0.5
-WARM = "warm_up"
+_WARM = "warm_up"
 
 
 def learner(gan):
@@ -46,8 +45,8 @@ def start(
         folder: from the name of a training to where it is kept.
     """
     if method == "reptile":
-        _train(WARM, gan, compile_gan, plain, tasks, steps, folder(WARM))
-    if method in TRAINED:
+        _train(_WARM, gan, compile_gan, plain, tasks, steps, folder(_WARM))
+    if method != "scratch":
         _train(method, gan, compile_gan, plain, tasks, steps, folder(method))
 
 

@@ -161,13 +161,10 @@ class Session:
 
         callbacks = (keras.callbacks.LambdaCallback(on_epoch_end=watch),)
         if "discriminator" in self.model.networks():
-            measure = judging.coverage(
-                self.train,
-                self.extractors,
-                lambda gan: judging.pixels(gan, judging.COVERED, seed=3),
-            )
+            measure = judging.coverage(self.train, self.extractors)
             guard = stability.CollapseGuard(
-                self.run.folder, lambda: measure(self.model)
+                self.run.folder,
+                lambda: measure(judging.pixels(self.model, judging.COVERED, seed=3)),
             )
             callbacks += (guard,)
         return callbacks

@@ -103,23 +103,24 @@ class Session:
             step = int(self.gan.updates.numpy())
             self.draw(self.run.samples / f"step_{step:06d}.png", f"{step:,} updates")
 
-        measures = []
+        ways = []
         for direction, domain in self._ways():
             shown = subsets.some(domain.train, judging.COVERED)
-            target, chosen = self._target(domain).train, self._extractors[direction]
-            # A translation keeps the source's variety: more is not to be expected.
-            own = judging.coverage(target, chosen, lambda _, x=shown: x)(None)
-            most = min(1.0, max(own, 1e-6))
             measure = judging.coverage(
-                target,
-                chosen,
-                lambda _, x=shown, way=direction: self.translated(x, way),
+                self._target(domain).train, self._extractors[direction]
             )
-            measures.append((measure, most))
+            # A translation keeps the source's variety: more is not to be expected.
+            most = min(1.0, max(measure(shown), 1e-6))
+            ways.append((direction, shown, measure, most))
+
+        def covered() -> float:
+            return min(
+                measure(self.translated(shown, direction)) / most
+                for direction, shown, measure, most in ways
+            )
+
         guard = stability.CollapseGuard(
-            self.run.folder,
-            lambda: min(measure(self.gan) / most for measure, most in measures),
-            "a higher --cycle_weight",
+            self.run.folder, covered, "a higher --cycle_weight"
         )
         return keras.callbacks.LambdaCallback(on_epoch_end=watch), guard
 

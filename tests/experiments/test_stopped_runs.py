@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from experiments.support import judging
+from experiments.support import judging, translation
 from gan_transfer import callbacks, pretrained
 
 LEFT = {"summary.json", "samples.png", "losses.png", "averaged_generator.keras"}
@@ -14,9 +14,17 @@ LEFT = {"summary.json", "samples.png", "losses.png", "averaged_generator.keras"}
 @pytest.fixture
 def stopped(command, material, short, tmp_path, monkeypatch):
     """Trains for six evaluations with `measure(gan)` in the place of the coverage."""
+    pixels, seen = judging.pixels, []
+
+    def watched(gan, *arguments, **options):
+        seen.append(gan)
+        return pixels(gan, *arguments, **options)
 
     def run(measure):
-        monkeypatch.setattr(judging, "coverage", lambda *found: measure)
+        monkeypatch.setattr(judging, "pixels", watched)
+        monkeypatch.setattr(
+            judging, "coverage", lambda *found: lambda samples: measure(seen[-1])
+        )
         line = [f"--dataset={material}/grey.npz", *short, f"--out_dir={tmp_path}"]
         return command("pretrain", *line, "--steps=6", "--evaluations=6")
 
@@ -91,20 +99,25 @@ def test_a_cyclegan_that_is_stopped(command, material, tmp_path, monkeypatch, ou
     """Each way is measured against its target, and what its source has of that."""
     low = 0.02 if outcome == "collapsed" else 0.9
     # Of each way the source's variety, which counts up to 1, then the translations'.
-    values, calls, seen = (0.5, 0.5 * low, 3.0, 0.95), [], {}
+    values, targets, seen = ((0.5, 0.5 * low), (3.0, 0.95)), [], ([], [])
+    translated = translation.Session.translated
 
-    def measured(train, chosen, sampled):
-        number = len(calls) % 4
-        calls.append(train)
+    def spoiling(session, images, direction):
+        if outcome == "diverged" and int(session.gan.updates) == 2:
+            session.gan.generator_optimizer.learning_rate = math.inf
+        return translated(session, images, direction)
 
-        def measure(gan):
-            seen[number] = sampled(gan)
-            if outcome == "diverged" and number == 1 and int(gan.updates) == 2:
-                gan.generator_optimizer.learning_rate = math.inf
-            return values[number]
+    def measured(train, chosen):
+        way = len(targets) % 2
+        targets.append(train)
+
+        def measure(samples):
+            seen[way].append(samples)
+            return values[way][len(seen[way]) > 1]
 
         return measure
 
+    monkeypatch.setattr(translation.Session, "translated", spoiling)
     monkeypatch.setattr(judging, "coverage", measured)
     line = [f"--dataset={material}/grey.npz", "--known_mapping=invert", "--limit=40"]
     line += ["--steps=6", "--evaluations=6", "--batch_size=2", "--width=4"]
@@ -120,10 +133,12 @@ def test_a_cyclegan_that_is_stopped(command, material, tmp_path, monkeypatch, ou
     assert {row["mode_coverage"] for row in rows} == {low}
     assert math.isfinite(written["scores"]["forward_truth_l1"])
     assert (tmp_path / "samples.png").exists()
-    b, a = calls[0], calls[2]
-    assert _images(seen[0]) == _images(a) != _images(b) == _images(seen[2])
-    assert _images(seen[1]) != _images(seen[3])
+    b, a = targets
+    assert _images(seen[0][0]) == _images(a) != _images(b) == _images(seen[1][0])
+    assert _images(seen[0][1]) != _images(seen[1][1])
     # The same command again ends in the same way.
+    for way in seen:
+        way.clear()
     again = command("pretrain_cyclegan", *line)
     assert (again.returncode, again.stderr) == (2, done.stderr)
     assert summary(tmp_path)["scores"] == written["scores"]

@@ -128,6 +128,8 @@ def test_float_tiff_is_kept_and_written_with_16_bits(tmp_path, dtype, channels):
     tifffile.imwrite(tmp_path / "a.tif", samples.squeeze(), photometric=kind)
     picture = pictures.read(tmp_path / "a.tif")
     assert picture.bits == 16 and picture.pixels.dtype == np.float32
+    (note,) = pictures.check_output(tmp_path / "b.tif", picture)
+    assert note == f"{tmp_path}/b.tif: float becomes integers of 16 bits"
     np.testing.assert_array_equal(picture.pixels, samples.astype(np.float32))
     pictures.write(tmp_path / "b.tif", picture, picture.pixels)
     pictures.write(tmp_path / "b.png", picture, picture.pixels)
