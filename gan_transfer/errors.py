@@ -1,4 +1,4 @@
-"""The one error that speaks to the person at the keyboard (documents A-E, all)."""
+"""What speaks to the person at the keyboard: errors and a warning (documents A-E)."""
 
 
 class InputError(ValueError):
@@ -19,3 +19,7 @@ class Collapsed(Diverged):
     """A generator makes the same few images (document E 3.3); the state is kept."""
 
     outcome = "collapsed"
+
+
+class StoppedRun(UserWarning):
+    """A model is loaded whose training a guard stopped (document E 3.3)."""

@@ -7,6 +7,7 @@
 import json
 import os
 import pathlib
+import warnings
 
 import keras
 
@@ -44,11 +45,14 @@ def names() -> list[str]:
 def load(source: str | os.PathLike) -> sampling.Generative:
     """Load a GAN or VAE: shipped name, `.gan.npz` file or run directory (B 2.1).
 
+    Of a run that a guard stopped it warns (`StoppedRun`).
+
     Raises:
         InputError: no such model, or a run that has not finished.
     """
     path = _path(source)
     if path.is_dir():
+        warn_if_stopped(path)
         vae = (path / "encoder.keras").exists()
         parts = _KINDS[variational.VAE if vae else adversarial.GAN]
         networks = {name: load_network(path / f"{name}.keras") for name in parts}
@@ -139,6 +143,15 @@ def _path(source: str | os.PathLike) -> pathlib.Path:
         f"no pretrained model {str(source)!r}: it is neither a run directory, nor a "
         f".gan.npz file, nor one of {', '.join(names())}"
     )
+
+
+def warn_if_stopped(path: pathlib.Path) -> None:
+    """Warn, as `StoppedRun`, if a guard stopped the run in this folder (E 3.3)."""
+    try:
+        said = json.loads((path / "summary.json").read_text())["stopped"]
+    except (OSError, TypeError, ValueError, KeyError):
+        return  # it ended, or `describe` will say what is wrong
+    warnings.warn(f"{path}: {said}", errors.StoppedRun, stacklevel=3)
 
 
 def load_network(path: pathlib.Path) -> keras.Model:

@@ -16,8 +16,8 @@ from gan_transfer import callbacks, errors
 COVERAGE = "mode_coverage"
 _LOWEST = 1 / 3  # of what real images cover
 _FALL = 1 / 2  # of the best coverage of the run so far
-_RISE = 1.1  # a run that rises by a tenth is on its way
 _PATIENCE = 3  # evaluations in a row
+_RISE = 1.1  # a run that rises by a tenth over its last two goes on
 
 
 def effective_classes(probabilities: np.ndarray) -> float:
@@ -72,9 +72,9 @@ def collapsed(coverages: Sequence[float]) -> bool:
     """Whether a run with these mode coverages has collapsed (document E 3.3).
 
     True if each of the last three is below a third, or below half of the best before
-    it (of 1 where that is more), and none of them rises by a tenth over that best. The
-    rise is what tells a run that has hardly begun from one that is stuck; the first is
-    never counted.
+    it (of 1 where that is more), and none of them rises by a tenth over the two before
+    it. The rise is what tells a run that has hardly begun, or that recovers from a dip,
+    from one that is stuck; the first is never counted.
 
     Args:
         coverages: `mode_coverage` of every evaluation so far.
@@ -83,7 +83,8 @@ def collapsed(coverages: Sequence[float]) -> bool:
         return False
     for index in range(len(coverages) - _PATIENCE, len(coverages)):
         best, now = max(coverages[:index]), coverages[index]
-        if now >= max(_LOWEST, _FALL * min(best, 1.0)) or now > _RISE * best:
+        recent = max(coverages[max(0, index - _PATIENCE + 1) : index])
+        if now >= max(_LOWEST, _FALL * min(best, 1.0)) or now > _RISE * recent:
             return False
     return True
 

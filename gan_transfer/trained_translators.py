@@ -10,12 +10,13 @@ from gan_transfer import cyclic, errors, pretrained
 def load(path: str | os.PathLike) -> cyclic.CycleGAN:
     """Load a finished run of `experiments.pretrain_cyclegan` (document B 2.1).
 
-    Also one that a guard stopped; `summary.json` names its outcome.
+    Of one that a guard stopped it warns (`errors.StoppedRun`).
 
     Raises:
         InputError: no such run, or one that has not finished.
     """
     path = pathlib.Path(path)
+    pretrained.warn_if_stopped(path)
     networks = {
         name: pretrained.load_network(path / f"{name}.keras")
         for name in cyclic.NETWORKS

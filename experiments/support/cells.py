@@ -29,18 +29,22 @@ class Cell:
         script: module in `experiments`.
         flagfile: name of its flagfile, without the ending.
         arguments: further flags, which override the flagfile's.
+        share: of the flagfile's updates at scale 1, where the study's budget is not
+            the flagfile's.
     """
 
     name: str
     script: str
     flagfile: str
     arguments: tuple[str, ...] = ()
+    share: float = 1.0
 
     def lengths(self, scale: float) -> tuple[str, ...]:
-        """`--steps` and `--evaluations` for this share of the flagfile's updates.
+        """`--steps` and `--evaluations` for this scale.
 
-        The evaluations stay as many as they are there, so that at scale 1 a cell is its
-        make target, and the best state is chosen among as many in every row.
+        The evaluations stay as many as they are in the flagfile, so that at scale 1 a
+        cell of share 1 is its make target, and the best state is chosen among as many
+        in every row.
         """
         path = FLAGS / self.script / f"{self.flagfile}.flags"
         given = dict(
@@ -48,7 +52,7 @@ class Cell:
             for line in path.read_text().splitlines()
             if line.startswith("--") and "=" in line
         )
-        steps = max(1, round(scale * int(given["steps"])))
+        steps = max(1, round(scale * self.share * int(given["steps"])))
         evaluations = min(int(given["evaluations"]), steps)
         return f"--steps={steps}", f"--evaluations={evaluations}"
 

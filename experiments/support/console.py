@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 
 from absl import app
@@ -30,13 +31,17 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
 
     Bad input and trouble with files end in one line on stderr and status 2,
     wrong flags in one line and status 1, Ctrl-C in one line and status 130. Any
-    other exception is a defect and keeps its traceback.
+    other exception is a defect and keeps its traceback. That a model's training was
+    stopped is a note of one line on stderr.
     """
 
     def guarded(arguments: Sequence[str]) -> int | None:
         try:
             flags.settle(arguments)
-            return main(arguments)
+            with warnings.catch_warnings():
+                warnings.simplefilter("always", errors.StoppedRun)
+                warnings.showwarning = _noting(warnings.showwarning)
+                return main(arguments)
         except absl_flags.Error as error:
             return _fail(f"error: {error}", 1)
         except errors.InputError as error:
@@ -90,6 +95,18 @@ def quiet_tensorflow() -> Iterator[None]:
                 captured.seek(0)
                 with os.fdopen(os.dup(2), "wb") as terminal:
                     shutil.copyfileobj(captured, terminal)
+
+
+def _noting(show: Callable[..., None]) -> Callable[..., None]:
+    """`warnings.showwarning` that says a `StoppedRun` without place and source line."""
+
+    def shown(message, category, *place):
+        if issubclass(category, errors.StoppedRun):
+            print(f"note: {message}", file=sys.stderr)
+        else:
+            show(message, category, *place)
+
+    return shown
 
 
 def _fail(message: str, status: int) -> int:

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from experiments import generalisation_study, systems_study
-from experiments.support import cells
+from experiments.support import cells, ranking
 from gan_transfer import errors
 
 
@@ -85,8 +85,7 @@ def test_spread_outcomes_and_scores():
 def test_the_ranking_counts_pairs_whose_seeds_lie_apart():
     def runs(images, *values):
         scores = [{"fcd_mnist_10k": value} for value in values]
-        summaries = [{"scores": each, "images_shown": images} for each in scores]
-        return [(None, summary) for summary in summaries]
+        return [{"scores": each, "images_shown": images} for each in scores]
 
     # Published on MNIST: wgan 6.7 < non_saturating 6.8 < lsgan 7.8 < wgan_gp 20.3.
     results = {
@@ -97,18 +96,35 @@ def test_the_ranking_counts_pairs_whose_seeds_lie_apart():
         ("agan", "mnist"): runs(400, 1.0, 1.0),
         ("vae_conv", "fashion_mnist"): runs(400, 1.0),
     }
-    line, budgets = systems_study._ranking(results)
-    assert line.startswith(
-        "mnist, 2 seeds: ours non_saturating < lsgan < wgan_gp < wgan; published (FID, "
-        "best of a search) wgan < non_saturating < lsgan < wgan_gp; 2 of 6 pairs agree"
+    header, _, *rows, empty, line = ranking.report(results).splitlines()
+    assert header == "| row, mnist | fcd, ours | FID, published | images shown |"
+    assert rows == [
+        "| non_saturating | 3.5 ± 0.71 | 6.8 | 400 |",
+        "| lsgan | 4 ± 0.71 | 7.8 | 400 |",
+        "| wgan_gp | 15 ± 7.1 | 20.3 | 80 |",
+        "| wgan | 35 ± 7.1 | 6.7 | 80 |",
+    ]
+    assert (empty, line) == (
+        "",
+        "2 of 6 pairs in the published order; the other way round: non_saturating and "
+        "wgan, lsgan and wgan, wgan_gp and wgan; not told apart, seeds overlap: "
+        "non_saturating and lsgan.",
     )
-    assert line.endswith(
-        "; not non_saturating and wgan, lsgan and wgan, wgan and wgan_gp"
-        "; seeds overlap: non_saturating and lsgan."
-    )
-    assert budgets == (
-        "Images shown to each: non_saturating 400, lsgan 400, wgan 80, wgan_gp 80."
-    )
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.2, 0.05])
+def test_what_the_ranking_compares_is_shown_as_many_images(scale):
+    shown = {}
+    for name in ranking.PUBLISHED["mnist"]:
+        row = systems_study.ROWS[name]
+        cell = cells.Cell(name, row.script, row.flagfile, share=row.share)
+        text = (cells.FLAGS / row.script / f"{row.flagfile}.flags").read_text()
+        pairs = [line.lstrip("-").split("=") for line in text.splitlines()[1:]]
+        given = {"batch_size": 64, "discriminator_steps": 1} | dict(pairs)
+        steps = int(cell.lengths(scale)[0].removeprefix("--steps="))
+        batch = int(given["batch_size"]) * int(given["discriminator_steps"])
+        shown[name] = abs(steps * batch - 5500 * 64 * scale) / batch
+    assert max(shown.values()) <= 0.5, shown  # updates
 
 
 def test_the_verdict_needs_three_seeds_apart_in_every_measure():

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from experiments.support import judging, translation
-from gan_transfer import callbacks, pretrained
+from gan_transfer import callbacks, errors, pretrained
 
 LEFT = {"summary.json", "samples.png", "losses.png", "averaged_generator.keras"}
 
@@ -42,7 +42,9 @@ def check_left(folder, outcome, updates):
     assert written["scores"]["count_generated"] == 1000
     rows = callbacks.read_history(folder)
     assert [row["step"] for row in rows] == list(range(1, updates + 1))
-    assert pretrained.load(folder).generate(2).shape == (2, 16, 16, 1)
+    with pytest.warns(errors.StoppedRun, match=f"{folder}: .*{outcome}"):
+        loaded = pretrained.load(folder)
+    assert loaded.generate(2).shape == (2, 16, 16, 1)
     assert pretrained.describe(folder)["model"] == "dcgan"
     return written["stopped"]
 
@@ -142,6 +144,12 @@ def test_a_cyclegan_that_is_stopped(command, material, tmp_path, monkeypatch, ou
     again = command("pretrain_cyclegan", *line)
     assert (again.returncode, again.stderr) == (2, done.stderr)
     assert summary(tmp_path)["scores"] == written["scores"]
+    # Who translates by it is told, in one line and once.
+    line = [f"--model={tmp_path}", f"--dataset={material}/grey.npz"]
+    done = command("translate", *line, f"--out_dir={tmp_path / 'sheet'}")
+    assert done.returncode == 0
+    assert done.stderr == f"note: {tmp_path}: {written['stopped']}\n"
+    assert (tmp_path / "sheet" / "forward.png").exists()
 
 
 def _images(pixels):

@@ -70,6 +70,9 @@ def test_mode_coverage_is_the_smaller_ratio():
         ([0.2, 0.9, 0.4, 0.44, 0.43], True),
         ([0.2, 0.9, 0.4, 0.46, 0.43, 0.4], False),
         ([0.6, 0.34, 0.31, 0.33], False),
+        # A dip that mends, though still below the best; and one that does not.
+        ([0.2, 0.9, 0.1, 0.2, 0.4], False),
+        ([0.2, 0.9, 0.1, 0.1, 0.105], True),
         ([0.6, 0.29, 0.28, 0.2], True),
     ],
 )
@@ -148,7 +151,7 @@ def test_a_healthy_run_goes_through_and_logs_its_coverage(tmp_path):
 
 
 # The second phase starts anew: slow, but on its way.
-RESTARTED = [0.5, 0.8, 0.9, 0.92, 0.1, 0.12, 0.15, 0.2]
+RESTARTED = [0.5, 0.8, 0.9, 0.92, 0.1, 0.12, 0.125, 0.13]
 
 
 @pytest.mark.parametrize("killed", [False, True])
