@@ -41,7 +41,7 @@ def main(argv):
     size, _, channels = gan.image_shape
     images = generation.load_images(size, channels)
     train = session.parts(images)[0]
-    extractors, trained_on = judging.extractors(train), len(train)
+    extractors, trained_on = session.extractors(images), len(train)
     directory = generation.open_run(argv[0], images)
     scores = judging.evaluate(gan, images, extractors)
     name, judge = next(iter(extractors.items()))

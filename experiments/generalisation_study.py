@@ -1,7 +1,7 @@
 """What makes a generator generalise: document E's four levers, measured (E 2, E 6).
 
-Data augmentation, regularisation, architecture and training strategy, each alone, at
---counts training images of --dataset, --seeds times; every cell is a run of pretrain.
+Data augmentation, regularisation, architecture and training strategy, at --counts
+training images of --dataset, --seeds times; every cell is a run of pretrain.
 All train their final networks for as many updates; two stages and pruning first take as
 many again in each of two phases that look for the network. Reported are the distances
 to the training and to the test images, their gap, memorised samples, precision and
@@ -30,18 +30,19 @@ LEVERS = {
     "spectral norm": ("2 regularisation", ("--penalty=none", "--model=sngan")),
     "half width": ("3 architecture", ("--penalty=none", "--width=16")),
     "attention": ("3 architecture", ("--penalty=none", "--model=attention")),
-    "two stages": ("4 strategy", ("--penalty=none", "--training=two_stage")),
+    "two stages": ("4 and 1", ("--penalty=none", "--training=two_stage")),
     "pruned": ("4 strategy", ("--penalty=none", "--training=pruned")),
     "dynamic sparse": ("4 strategy", ("--penalty=none", "--training=dynamic_sparse")),
     "augmentation + R1": ("1 and 2", ("--penalty=r1", "--augment=diffaugment")),
 }
 ALL = "all"
 _KEPT = ("outcome", "updates")  # a run that diverges at once has no updates
-# Measures of the verdict, all the better the smaller.
+# Measures of the verdict, all the better the smaller. A generator that has learned
+# nothing is near no training image either, so below none the last two do not count.
 _JUDGED = {
     "test": "distance to the test images",
-    "gap": "gap from the training to the test images",
-    "memorised": "share memorised",
+    "gap": "gap from the training to the test images, where above 0",
+    "excess": "share memorised, where above that of real images",
 }
 _ENOUGH_SEEDS = 3
 flags.adopt(
@@ -183,23 +184,33 @@ def _table(results) -> str:
     return cells.markdown(header, rows)
 
 
-def _verdict(results, judge: str) -> list[str]:
-    """For every count and measure, the rows all of whose seeds lie beside plain's.
+def _judged(row: list[dict], measure: str, judge: str) -> list[float]:
+    """A measure of the verdict, of the runs that have it."""
+    if measure == "test":
+        return _finite(row, f"test_{judge}")
+    if measure == "gap":
+        return [max(0.0, gap) for gap in _finite(row, f"gap_{judge}")]
+    pairs = zip(
+        _finite(row, f"memorised_{judge}"),
+        _finite(row, f"memorised_real_{judge}"),
+        strict=True,
+    )
+    return [max(0.0, share - real) for share, real in pairs]
 
-    Of rows that do not differ, 3 against 3 seeds lie apart in one of 10 cases.
-    """
-    lines = []
+
+def _verdict(results, judge: str) -> list[str]:
+    """For every count and measure, the rows all of whose seeds lie beside plain's."""
+    lines, compared = [], 0
     for count in dict.fromkeys(count for count, _ in results):
         rows = {m: row for (number, m), row in results.items() if number == count}
         plain = rows.pop("plain", [])
         for measure, text in _JUDGED.items():
-            key = f"{measure}_{judge}"
-            base = _finite(plain, key)
-            values = {method: _finite(row, key) for method, row in rows.items()}
-            values = {method: v for method, v in values.items() if v}
-            fewest = min(map(len, [base, *values.values()]))
-            if not values or fewest < _ENOUGH_SEEDS:
+            base = _judged(plain, measure, judge)
+            values = {m: _judged(row, measure, judge) for m, row in rows.items()}
+            values = {m: v for m, v in values.items() if len(v) >= _ENOUGH_SEEDS}
+            if not values or len(base) < _ENOUGH_SEEDS:
                 continue
+            compared += len(values)
             better = [m for m, each in values.items() if max(each) < min(base)]
             worse = [m for m, each in values.items() if min(each) > max(base)]
             lines.append(
@@ -208,7 +219,8 @@ def _verdict(results, judge: str) -> list[str]:
                 f"{', '.join(better) or 'none'}; worse {', '.join(worse) or 'none'}."
             )
     if lines:
-        return lines
+        chance = f"These are {compared} comparisons; of two rows that do not differ, 3 "
+        return [*lines, chance + "against 3 seeds lie apart in one of 10 cases."]
     return [f"No verdict: plain and another row need {_ENOUGH_SEEDS} whole runs each."]
 
 

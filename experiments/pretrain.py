@@ -41,12 +41,17 @@ def main(argv):
     generation.check_layer_flags(model)
     if flags.differs(_DENSITY) and _TRAINING.value == "dense":
         raise absl_flags.Error("--density has no effect on --training=dense")
+    two_stage = _TRAINING.value == "two_stage"
+    if two_stage and compiling.AUGMENT.value == "none":
+        raise absl_flags.Error(
+            "--training=two_stage augments its last phase: leave --augment=none out, "
+            "or take --training=pruned"
+        )
     with console.quiet_tensorflow():
         from gan_transfer import adversarial, schedule, sparsity, strategies
         from gan_transfer.networks import presets
 
     images = generation.load_images(*generation.wanted_format(model))
-    two_stage = _TRAINING.value == "two_stage"
     settings = compiling.settings("diffaugment" if two_stage else "none")
     classes = generation.classes(images)
     description = {

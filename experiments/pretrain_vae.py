@@ -54,6 +54,7 @@ flags.adopt(
     flags.SIZE,
     flags.CHANNELS,
     flags.MODEL,
+    generation.LATENT_DIM,
     generation.BACKBONE,
     generation.DEPTH,
 )
@@ -85,8 +86,10 @@ def main(argv):
 
     images = generation.load_images(flags.SIZE.value, flags.CHANNELS.value)
     steps = flags.STEPS.value or _DEFAULT_STEPS
+    latents = generation.LATENT_DIM
+    lengths = {"latent_dim": latents.value} if latents.present else {}
     with generation.strategy_scope():
-        networks = autoencoder.MODELS[model](images.size, images.channels)
+        networks = autoencoder.MODELS[model](images.size, images.channels, **lengths)
         vae = variational.VAE(
             *networks,
             likelihood=variational.LIKELIHOODS[_LIKELIHOOD.value],

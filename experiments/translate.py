@@ -2,7 +2,8 @@
 
 --model is a run of pretrain_cyclegan. Pictures keep their size, but a translator knows
 only things as large as in its training images, so scale pictures to that size first.
-Without --input, test images of --dataset are translated there and back into one sheet.
+Without --input, test images of --dataset, changed as the run changed them for its
+domain (negatives, outlines, noise, stains), are translated there and back into a sheet.
 
 Example:
     python -m experiments.translate --model=RUN --input=digits --output=negatives
@@ -10,7 +11,15 @@ Example:
 
 from absl import flags as absl_flags
 
-from experiments.support import console, figures, flags, generation, picture_jobs, run
+from experiments.support import (
+    console,
+    domains,
+    figures,
+    flags,
+    generation,
+    picture_jobs,
+    run,
+)
 
 _DIRECTION = absl_flags.DEFINE_enum(
     "direction",
@@ -63,20 +72,21 @@ def _translated(gan, pixels):
     return np.broadcast_to((there + 1) / 2, pixels.shape)
 
 
-def _sheet(gan, domains) -> None:
+def _sheet(gan, names) -> None:
     from gan_transfer import cyclic, data
 
     size, _, channels = gan.image_shape
     images = generation.load_images(size, channels).test[: flags.COUNT.value or 12]
     way = cyclic.DIRECTIONS.index(_DIRECTION.value)
+    images = domains.brought_into(names[way], images)
     there = gan.translate(data.to_float(images), cyclic.DIRECTIONS[way])
     back = gan.translate(there, cyclic.DIRECTIONS[1 - way])
     path = run.make_folder(flags.OUT_DIR.value) / f"{_DIRECTION.value}.png"
     figures.pairs(
         path,
         [images, data.to_uint8(there), data.to_uint8(back)],
-        ["given", f"as {domains[1 - way]}", f"back as {domains[way]}"],
-        f"{flags.MODEL.value}: {domains[way]} -> {domains[1 - way]}",
+        ["given", f"as {names[1 - way]}", f"back as {names[way]}"],
+        f"{flags.MODEL.value}: {names[way]} -> {names[1 - way]}",
     )
     print(f"wrote {path}")
 

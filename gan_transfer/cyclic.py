@@ -36,8 +36,9 @@ class CycleGAN(training.Procedure):
 
     G: A -> B and F: B -> A fool the discriminators of B and A, and bring every image
     back: min_{G,F} L_adv(D_B(G(a))) + L_adv(D_A(F(b))) + w (|F(G(a)) - a| + |G(F(b)) -
-    b|) + w_i (|G(b) - b| + |F(a) - a|), with means over pixels. After `compile`, `fit`
-    takes batches `(a, b)` of float32 images `[B, H, W, C]` in [-1, 1].
+    b|) + w_i (|G(b) - b| + |F(a) - a|), with means over pixels. L_adv of least squares
+    is halved, here for G and F too: w counts twice what it does in the source. After
+    `compile`, `fit` takes batches `(a, b)` of float32 images `[B, H, W, C]` in [-1, 1].
 
     Args:
         image_shape: `(H, W, C)` of the images trained on, which the pools hold.

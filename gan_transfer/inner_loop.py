@@ -40,6 +40,7 @@ class InnerLoop:
     Attributes:
         adapting: places of the adapting parameters among the trainable ones.
         base_rates: their rates.
+        constraints: what keeps them where they belong after a step, or None.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class InnerLoop:
             )
         paths = [variables[i].path for i in self.adapting]
         self.base_rates = [by_path[path] for path in paths]
+        self.constraints = [variables[i].constraint for i in self.adapting]
         self.network, self.objective = network, objective
         self.batch, self.optimizer, self.first_order = batch, optimizer, first_order
 
@@ -116,7 +118,8 @@ class InnerLoop:
         """One update of a task's parameters (document D 3.1.2).
 
         W' = W - rate * dL/dW, with `adam` W' = W - rate * dL/dW / sqrt(v + 1e-16),
-        v the bias-corrected running mean of the squared gradient.
+        v the bias-corrected running mean of the squared gradient; then the variable's
+        constraint, if it has one.
 
         Args:
             values: all trainable parameters, tensors.
@@ -142,8 +145,11 @@ class InnerLoop:
         if self.optimizer == "adam":
             slopes, moments = _adam(slopes, moments, number)
         values = list(values)
-        for i, rate, slope in zip(self.adapting, rates, slopes, strict=True):
+        adapting = zip(self.adapting, rates, slopes, self.constraints, strict=True)
+        for i, rate, slope, constraint in adapting:
             values[i] -= tf.cast(rate, slope.dtype) * slope
+            if constraint is not None:
+                values[i] = constraint(values[i])
         return values, moments, loss
 
     def run(self, values, moments, rates, batch, key, first, last):

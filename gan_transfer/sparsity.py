@@ -151,6 +151,7 @@ class Sparsity:
         masked: the masked layers.
         rewiring: how the masks move, None for masks that stay.
         start: pairs (weight, its first value) of all networks, for rewinding.
+        rewound: update at which they were last set back, None without `start`.
     """
 
     def __init__(
@@ -158,9 +159,15 @@ class Sparsity:
         masked: list[Masked],
         rewiring: Rewiring | None = None,
         start: tuple[tuple[keras.Variable, keras.Variable], ...] = (),
+        rewound: keras.Variable | None = None,
     ):
         self.masked, self.rewiring, self.start = masked, rewiring, start
+        self.rewound = rewound
         self._by_kernel = {id(each.layer.kernel): each for each in masked}
+
+    def age(self, updates: tf.Tensor) -> tf.Tensor:
+        """Updates that the weights have behind them: since they were last rewound."""
+        return updates if self.rewound is None else updates - self.rewound
 
     def enforce(self) -> None:
         """Set the masked weights to 0."""

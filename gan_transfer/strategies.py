@@ -84,16 +84,23 @@ def tickets(procedure: training.Procedure, densities: dict[str, float]) -> None:
         )
         first.assign(weight)
         start.append((weight, first))
-    procedure.sparsity = sparse.Sparsity(masked, start=tuple(start))
+    rewound = procedure.add_weight(
+        name="rewound",
+        shape=(),
+        dtype=procedure.updates.dtype,
+        initializer="zeros",
+        trainable=False,
+    )
+    procedure.sparsity = sparse.Sparsity(masked, start=tuple(start), rewound=rewound)
 
 
 def prune(procedure: training.Procedure, densities: dict[str, float]) -> None:
     """Keep the largest weights, rewind them to their first values (document E 2(4)).
 
     In each network the round(density N) largest |w| of all its N masked weights stay,
-    none that was pruned before; then every weight of the procedure returns to its value
-    at `tickets`, pruned ones to 0. An average is masked when it next moves. Call
-    `compile` afterwards: the optimizers must be fresh.
+    none that was pruned before; then every weight of every network returns to its value
+    at `tickets`, pruned ones to 0. An average is masked when it next moves, and warms
+    up as at the start. Call `compile` afterwards: the optimizers must be fresh.
 
     Source: Frankle and Carbin, "The Lottery Ticket Hypothesis", ICLR 2019.
     """
@@ -111,6 +118,7 @@ def prune(procedure: training.Procedure, densities: dict[str, float]) -> None:
             each.mask.assign(part.reshape(mask.shape) & mask)
     for weight, first in sparsity.start:
         weight.assign(first)
+    sparsity.rewound.assign(procedure.updates)
     sparsity.enforce()
 
 

@@ -77,10 +77,13 @@ class Procedure(keras.Model):
     ) -> None:
         """Move an averaged network: W' = d W' + (1 - d) W, batch norm included.
 
-        d = min(averaging, (1 + t) / (10 + t)) with t = `updates`. Weights of frozen
-        layers are left out: they stay equal bit for bit.
+        d = min(averaging, (1 + t) / (10 + t)) with t the updates since the weights
+        were last rewound (`sparsity`). Weights of frozen layers are left out: they stay
+        equal bit for bit.
         """
-        t = tf.cast(self.updates, tf.float32)
+        updates = tf.convert_to_tensor(self.updates)
+        t = updates if self.sparsity is None else self.sparsity.age(updates)
+        t = tf.cast(t, tf.float32)
         decay = tf.minimum(averaging, (1.0 + t) / (10.0 + t))
         for layer, other in zip(network.layers, averaged.layers, strict=True):
             if layer.trainable:

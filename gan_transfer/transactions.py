@@ -9,6 +9,7 @@ import errno
 import os
 import pathlib
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 
 from gan_transfer import errors
@@ -82,7 +83,25 @@ def _prepare(connection, path, tables, schema, read_only) -> None:
             "use the version of gan-transfer that wrote it, or a newer one"
         )
     if not read_only:
-        connection.execute("PRAGMA journal_mode = WAL")
+        _log_ahead(connection)
+
+
+def _log_ahead(connection: sqlite3.Connection) -> None:
+    """Switch to the write-ahead log, once nobody writes.
+
+    The timeout of the connection does not count here: SQLite gives up at once where two
+    connections could wait for each other.
+    """
+    end = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not busy or time.monotonic() > end:
+                raise
+        time.sleep(0.01)
 
 
 def _schema(connection: sqlite3.Connection) -> int | None:

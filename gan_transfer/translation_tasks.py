@@ -102,10 +102,30 @@ class TranslationTask:
 
 
 def split(count: int, seed: int) -> tuple[list[str], list[str]]:
-    """Splits `GROUPS` into those to learn from and `count` unseen ones (D 3.1.2)."""
-    order = np.random.default_rng(seed).permutation(len(GROUPS))
-    held = {GROUPS[number] for number in order[:count]}
-    return [each for each in GROUPS if each not in held], sorted(held)
+    """Splits `GROUPS` into those to learn from and `count` unseen ones (D 3.1.2).
+
+    Every stroke and every hue is among those to learn from: unseen are combinations.
+
+    Raises:
+        errors.InputError: so many that this cannot be.
+    """
+    rng, parts = np.random.default_rng(seed), _parts(GROUPS)
+    if count > len(GROUPS) - max(map(len, parts)):
+        raise errors.InputError(
+            f"{count} of {len(GROUPS)} groups cannot be held out with every stroke and "
+            "hue left to learn from; hold out fewer"
+        )
+    while True:
+        order = rng.permutation(len(GROUPS))
+        held = {GROUPS[number] for number in order[:count]}
+        known = [each for each in GROUPS if each not in held]
+        if _parts(known) == parts:
+            return known, sorted(held)
+
+
+def _parts(groups: Sequence[str]) -> list[set[str]]:
+    """The strokes and the hues of groups."""
+    return [set(each) for each in zip(*(g.split("/") for g in groups), strict=True)]
 
 
 def draw(

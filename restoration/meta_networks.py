@@ -166,7 +166,10 @@ class DataStep(keras.layers.Layer):
         )
         self.rate = self.add_weight(name="rate", shape=(), initializer=constant(0.2))
         self.threshold = self.add_weight(
-            name="threshold", shape=(), initializer=constant(0.1)
+            name="threshold",
+            shape=(),
+            initializer=constant(0.1),
+            constraint=keras.constraints.NonNeg(),
         )
 
     def call(self, inputs):
@@ -208,6 +211,7 @@ class PriorStep(keras.layers.Layer):
             name="threshold",
             shape=(self.filters,),
             initializer=keras.initializers.Constant(0.05),
+            constraint=keras.constraints.NonNeg(),
         )
 
     def call(self, x):

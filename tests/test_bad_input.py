@@ -30,6 +30,7 @@ from gan_transfer.networks import presets
         ("pretrain --steps=0", ["--steps=0", "positive"]),
         ("pretrain --steps=many", ["--steps=many", "invalid"]),
         ("pretrain --loss=wgan", ["--loss=wgan", "wasserstein"]),
+        ("pretrain --training=two_stage --augment=none", ["--training=pruned"]),
         ("pretrain --model=dcgna", ["--model=dcgna", "dcgan"]),
         ("finetune --recipe=magic", ["--recipe=magic", "freeze_discriminator"]),
         ("pretrain --channels=2", ["--channels=2", "1 (grey) or 3 (RGB)"]),

@@ -29,22 +29,18 @@ class Cell:
         script: module in `experiments`.
         flagfile: name of its flagfile, without the ending.
         arguments: further flags, which override the flagfile's.
-        share: of the flagfile's updates at scale 1, where the study's budget is not
-            the flagfile's.
     """
 
     name: str
     script: str
     flagfile: str
     arguments: tuple[str, ...] = ()
-    share: float = 1.0
 
     def lengths(self, scale: float) -> tuple[str, ...]:
-        """`--steps` and `--evaluations` for this scale.
+        """`--steps` and `--evaluations` for this share of the flagfile's updates.
 
-        The evaluations stay as many as they are in the flagfile, so that at scale 1 a
-        cell of share 1 is its make target, and the best state is chosen among as many
-        in every row.
+        The evaluations stay as many as they are there, so that at scale 1 a cell is its
+        make target, and the best state is chosen among as many in every row.
         """
         path = FLAGS / self.script / f"{self.flagfile}.flags"
         given = dict(
@@ -52,7 +48,7 @@ class Cell:
             for line in path.read_text().splitlines()
             if line.startswith("--") and "=" in line
         )
-        steps = max(1, round(scale * self.share * int(given["steps"])))
+        steps = max(1, round(scale * int(given["steps"])))
         evaluations = min(int(given["evaluations"]), steps)
         return f"--steps={steps}", f"--evaluations={evaluations}"
 
@@ -160,12 +156,11 @@ def cpu_minutes(folder: pathlib.Path) -> float:
     return rows[-1]["cpu_seconds"] / 60 if rows else math.nan
 
 
-def score(summary: dict, kinds: tuple[str, ...]) -> float:
-    """The first score of a run whose name starts with one of `kinds`, else NaN."""
+def score(summary: dict, kind: str) -> float:
+    """The score of a run whose name starts with `kind`, else NaN."""
     scores = summary.get("scores", {})
     found = [
         value
-        for kind in kinds
         for name, value in scores.items()
         if name.startswith(f"{kind}_") and not _is_another(name.removeprefix(kind))
     ]

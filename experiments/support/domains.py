@@ -115,6 +115,22 @@ def _halves(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return first, second
 
 
+def brought_into(name: str, images: np.ndarray) -> np.ndarray:
+    """Images of a data set as the domain called `name` has them.
+
+    A domain that is called data set, underscore and a mapping or damage has them
+    mapped or damaged; any other as they are.
+
+    Args:
+        name: of a `Domain`.
+        images: uint8 `[N, S, S, C]`.
+    """
+    change = name.rpartition("_")[2]
+    if change in _MAPPINGS:
+        return _MAPPINGS[change](images)
+    return _damaged(images, _DAMAGES[change]) if change in _DAMAGES else images
+
+
 def _outline(images: np.ndarray) -> np.ndarray:
     """Maximum over 3x3 pixels minus the pixel: strokes become their outlines."""
     from gan_transfer import translation_tasks

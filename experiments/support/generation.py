@@ -32,7 +32,12 @@ WIDTH = absl_flags.DEFINE_integer(
     "width", 32, "filters of the finest stage of dcgan and its kin, 4 to 256", 4, 256
 )
 LATENT_DIM = absl_flags.DEFINE_integer(
-    "latent_dim", 64, "length of the latent vectors of dcgan and its kin", 1, 1024
+    "latent_dim",
+    64,
+    "length of the latent vectors of dcgan and its kin; VAEs: 50 (vae_dense) or 32 "
+    "(vae_conv) unless given",
+    1,
+    1024,
 )
 CONDITIONAL = absl_flags.DEFINE_boolean(
     "conditional", False, "give both networks the class labels of the data set"

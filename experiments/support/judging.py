@@ -16,11 +16,12 @@ def pixels(gan, count: int, seed: int = 0):
     return data.to_uint8(gan.generate(count, seed))
 
 
-def extractors(train) -> dict:
+def extractors(train, others=()) -> dict:
     """Two unrelated feature extractors for images like uint8 `train` `[N, H, W, C]`.
 
     The first one judges while training: what `--backbone` names, the shipped classifier
-    for 28x28 grey images, else none stands before the pixel PCA.
+    for 28x28 grey images, else none stands before the pixel PCA, which is fitted on
+    `train`, or on `others` where they are more.
 
     Raises:
         InputError: fewer than two images, or no such backbone.
@@ -42,7 +43,8 @@ def extractors(train) -> dict:
         chosen["mobilenet"] = features.mobilenet_v2(backbone)
     elif train.shape[1:] == (28, 28, 1):
         chosen["classifier"] = features.classifier_features()
-    chosen["pca"] = features.PixelPCA(train, max(1, min(64, len(train) // 4)))
+    fitted = max(train, others, key=len)
+    chosen["pca"] = features.PixelPCA(fitted, max(1, min(64, len(fitted) // 4)))
     return chosen
 
 

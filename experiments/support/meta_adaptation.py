@@ -102,7 +102,7 @@ class Tester:
     def learned_ways(self, log_rates: np.ndarray, rate: float, inner: str) -> list[Way]:
         """The rates that MAML learned, times a few factors."""
         return [
-            Way("adam", (log_rates + np.log(rate * factor)).tolist(), inner)
+            Way("sgd", (log_rates + np.log(rate * factor)).tolist(), inner)
             for factor in _FACTORS
         ]
 

@@ -82,13 +82,13 @@ class Split:
 
         return np.concatenate([task.pixels for task in self.rotated()])
 
-    def held_out(self):
-        """Query drawings of all test characters, uint8 `[T * 10, H, W, 1]`."""
+    def held_out(self, tasks: list):
+        """Query drawings of characters, uint8 `[T * 10, H, W, 1]`."""
         import numpy as np
 
         from gan_transfer import data
 
-        parts = [self.divided(task, 1)[1][0] for task in self.test]
+        parts = [self.divided(task, 1)[1][0] for task in tasks]
         return data.to_uint8(np.concatenate(parts))
 
     def divided(self, task, shots: int):

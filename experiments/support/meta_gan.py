@@ -2,11 +2,14 @@
 
 import dataclasses
 import functools
+import itertools
 import time
 
 from experiments.support import flags, meta_characters, meta_reptile
 
-_NOISE, _LATENT = 1000, 64
+RATES = (5e-5, 2e-4, 1e-3)  # of the adaptation, to choose from
+_RATE = 2e-4  # of pretraining and of Reptile's own inner loop
+_NOISE, _LATENT, _COMPONENTS = 1000, 64, 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,40 +79,88 @@ class Study(meta_characters.Study):
     def _test(self, gan) -> dict:
         """Samples uint8 `[T, shots, steps, 10, H, W, C]` after every budget.
 
-        And `seconds` `[T, shots]` of the longest adaptation.
+        And `seconds` `[T, shots]` of the longest adaptation, `rates` `[shots, steps]`.
         """
+        import numpy as np
+
+        learners = {rate: self._learner(gan, rate) for rate in RATES}
+        rates = self._chosen_rates(learners)
+        shape = len(self.split.test), *rates.shape
+        image = self.split.test[0].pixels.shape[1:]
+        found = np.zeros((*shape, meta_characters.QUERY, *image), np.uint8)
+        seconds = np.full(shape[:2], np.nan)
+        for number, task in enumerate(self.split.test):
+            for row, column in self._budgets():
+                learner, begun = learners[rates[row, column]], time.perf_counter()
+                images = self._samples(learner, task, number, row, column)
+                # Numbers of steps rise: the longest stays.
+                seconds[number, row] = time.perf_counter() - begun
+                found[number, row, column] = images
+        return {"samples": found, "seconds": seconds, "rates": rates}
+
+    def _budgets(self) -> list[tuple[int, int]]:
+        """Places among the shots and the steps: no steps go with no examples."""
+        places = itertools.product(
+            range(len(self.settings.shots)), range(len(self.settings.adaptation))
+        )
+        return [(row, column) for row, column in places if (row == 0) == (column == 0)]
+
+    def _learner(self, gan, rate: float):
+        """What adapts the trained GAN at a rate."""
+        twin = self._gan(True)
+        for name, network in gan.networks().items():
+            twin.networks()[name].set_weights(network.get_weights())
+        _compile(twin, rate)
+        return meta_reptile.learner(twin)
+
+    def _samples(self, learner, task, number: int, row: int, column: int):
+        """What the GAN, adapted to a task within a budget, makes: uint8 `[10, ...]`."""
         import numpy as np
 
         from gan_transfer import data, sampling
 
-        _compile(gan)
-        learner = meta_reptile.learner(gan)
-        count, image = meta_characters.QUERY, self.split.test[0].pixels.shape[1:]
+        noise = sampling.sample_latents(
+            meta_characters.QUERY,
+            learner.procedure.latent_dim,
+            _NOISE * self.split.seed + number,
+        )
+        (images,), _ = self.split.divided(task, max(self.settings.shots[row], 1))
+        # Batches of one size: no other number of examples traces anew.
+        batch = images[np.arange(meta_reptile.BATCH) % len(images)]
+        network = learner.adapt(batch[None], self.settings.adaptation[column])
+        return data.to_uint8(network(noise, training=False).numpy())
+
+    def _chosen_rates(self, learners: dict):
+        """The rate of every budget, `[shots, steps]`; 0 where nothing adapts.
+
+        That of the lowest kernel distance, by pixel components, of the validation
+        characters' pooled samples to their held-out drawings.
+        """
+        import numpy as np
+
+        from gan_transfer import features, metrics
+
+        tasks = self.split.validation
+        pca = features.PixelPCA(self.split.drawings(), _COMPONENTS)
+        real = features.extract(pca, self.split.held_out(tasks))
         shape = len(self.settings.shots), len(self.settings.adaptation)
-        found = np.zeros((len(self.split.test), *shape, count, *image), np.uint8)
-        seconds = np.full((len(self.split.test), shape[0]), np.nan)
-        for number, task in enumerate(self.split.test):
-            noise = sampling.sample_latents(
-                count, gan.latent_dim, _NOISE * self.split.seed + number
-            )
-            for row, shots in enumerate(self.settings.shots):
-                for column, steps in enumerate(self.settings.adaptation):
-                    if (shots == 0) != (steps == 0):
-                        continue
-                    (images,), _ = self.split.divided(task, max(shots, 1))
-                    # Batches of one size: no other number of examples traces anew.
-                    batch = images[np.arange(meta_reptile.BATCH) % len(images)]
-                    begun = time.perf_counter()
-                    network = learner.adapt(batch[None], steps)
-                    # Numbers of steps rise: the longest stays.
-                    seconds[number, row] = time.perf_counter() - begun
-                    images = network(noise, training=False).numpy()
-                    found[number, row, column] = data.to_uint8(images)
-        return {"samples": found, "seconds": seconds}
+        rates = np.zeros(shape)
+        for row, column in self._budgets()[1:]:
+            missed = {}
+            for rate, learner in learners.items():
+                made = [
+                    self._samples(learner, task, number, row, column)
+                    for number, task in enumerate(tasks)
+                ]
+                fake = features.extract(pca, np.concatenate(made))
+                distance = metrics.kernel_distance(real, fake)[0]
+                missed[rate] = distance if np.isfinite(distance) else np.inf
+            rates[row, column] = min(missed, key=missed.get)
+        return rates
 
 
-def _compile(gan) -> None:
+def _compile(gan, rate: float = _RATE) -> None:
     import keras
 
-    optimizers = (keras.optimizers.Adam(2e-4, 0.5) for _ in range(2))
+    optimizers = (keras.optimizers.Adam(rate, 0.5) for _ in range(2))
     gan.compile(*optimizers, averaging=0.0)

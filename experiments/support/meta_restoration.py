@@ -43,6 +43,9 @@ _LARGEST = {
     "strokes": 0.35,
 }
 _WARM = 0.75
+# Adam moves the logarithm of a layer's rate about as far as a weight: at one rate for
+# both, the layers' rates would hardly change within a training.
+_RATES_FACTOR = 50.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -147,7 +150,8 @@ class Training:
         inner_batch: examples per inner step, None = all.
         told: whether the network takes the descriptor.
         share: of the budget; the meta-learned starts begin where `warm` ended.
-        optimizer: of the inner steps.
+        optimizer: of the inner steps. SGD: the first step of Adam is as long for every
+            weight and whatever the fit, too noisy a direction for a start to learn.
         rate: of the inner steps; the command may give MAML another.
         peak: highest rate of the updates.
     """
@@ -157,8 +161,8 @@ class Training:
     inner_batch: int | None = None
     told: bool = False
     share: float = 1.0
-    optimizer: str = "adam"
-    rate: float = 3e-4
+    optimizer: str = "sgd"
+    rate: float = 0.02
     peak: float = 2e-3
 
     def gradients(self, second_order: bool) -> int:
@@ -178,10 +182,7 @@ TRAININGS = {
     "descriptor": Training("MAML", 0, told=True),
     "warm": Training("MAML", 0, share=_WARM),
     "maml": Training("MAML", INNER_STEPS, share=1 - _WARM, peak=5e-4),
-    # The first step of Adam is as long for every weight: too noisy a direction here.
-    "reptile": Training(
-        "Reptile", INNER_STEPS + 1, SHOTS, False, 1 - _WARM, "sgd", 0.02, 5e-4
-    ),
+    "reptile": Training("Reptile", INNER_STEPS + 1, SHOTS, share=1 - _WARM, peak=5e-4),
 }
 
 
@@ -238,18 +239,18 @@ def train(
 
 
 def _compile(method, learner, inner, inner_rate, second_order, updates) -> None:
-    import keras
-
+    from gan_transfer import transfer
     from restoration import supervised
 
-    way = TRAININGS[method]
+    way, factors = TRAININGS[method], {}
     extra = {"inner_optimizer": way.optimizer, "inner_batch": way.inner_batch}
     if method == "maml":
         extra |= {"learned_rates": True, "first_order": not second_order}
         way = dataclasses.replace(way, rate=inner_rate or way.rate)
+        factors = {learner.log_rates.path: _RATES_FACTOR}
     rate = supervised.Cosine(way.peak, updates, warm_up=20)
     learner.compile(
-        keras.optimizers.Adam(rate, global_clipnorm=1.0),
+        transfer.LayerwiseAdam(factors, learning_rate=rate, global_clipnorm=1.0),
         objective(),
         inner_rates={INNER[inner]: way.rate},
         inner_steps=way.inner_steps,
@@ -258,10 +259,21 @@ def _compile(method, learner, inner, inner_rate, second_order, updates) -> None:
 
 
 def _batches(way: Training, tasks: list[Held], seed: int) -> Callable:
+    import tensorflow as tf
+
     from gan_transfer import tasks as meta_tasks
 
-    # Plain pretraining looks at no support examples.
-    shots = SHOTS if way.inner_steps else 1
-    return lambda start: meta_tasks.batches(
-        tasks, TASKS, shots, SHOTS, seed=seed, start=start
-    )
+    def meta(start):
+        return meta_tasks.batches(tasks, TASKS, SHOTS, SHOTS, seed=seed, start=start)
+
+    def mixed(start):
+        """As many images, each of another task, as the query of a single one."""
+        count = min(TASKS * SHOTS, len(tasks))
+        stream = meta_tasks.batches(tasks, count, 1, 0, seed=seed, start=start)
+
+        def one(support, query):
+            return (tuple(tf.squeeze(part, 1)[None] for part in support),) * 2
+
+        return stream.map(one)
+
+    return meta if way.inner_steps else mixed

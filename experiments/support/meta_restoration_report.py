@@ -30,6 +30,8 @@ def write(directory, cells: list[dict], study, seeds: int, pictures: dict) -> No
             f"{len(tasks[part])} tasks, {spread}; {study.settings.model}, maml and "
             f"reptile adapt {study.settings.inner}"
         )
+        if study.settings.model == "restorer_gray":
+            title += "; the shipped restorer has seen most of these damages"
         lines += meta_study.table(values, part, columns, title)
         verdict[part] = _verdict(values, part)
         lines += [*(f"- {line}" for line in verdict[part]), ""]
@@ -84,7 +86,7 @@ def _verdict(values: meta_study.Values, part: str) -> list[str]:
         return part, method, examples, steps
 
     def gain(first, second):
-        return meta_study.difference(values, first, second, "dB", shared=True)
+        return meta_study.difference(values[first], values[second], "dB", shared=True)
 
     lines = [f"{most} examples, {few} steps unless said; mean +- standard error"]
     for method in ("maml", "reptile"):
@@ -103,6 +105,7 @@ def _verdict(values: meta_study.Values, part: str) -> list[str]:
         ("pretraining", "filter"),
         ("nearest", "pretraining"),
         ("nearest_told", "pretraining"),
+        ("nearest", "maml"),
         ("predictor", "maml"),
         ("predictor", "pretraining"),
     ):

@@ -73,7 +73,7 @@ def _judges(split):
     from gan_transfer import features, metrics
 
     extractors = {"pca_kernel": features.PixelPCA(split.drawings(), 64)}
-    real = split.held_out()
+    real = split.held_out(split.test)
     if real.shape[1:] == (28, 28, 1):
         extractors["kcd"] = features.classifier_features()
     held_out = {name: features.extract(each, real) for name, each in extractors.items()}
@@ -189,10 +189,7 @@ def _verdicts(values, methods: list[str], settings) -> list[str]:
             elif abs(mean) < 2 * error:
                 held = "not told from"
             digits = 2 if part in ("bound", "weighted") else 4
-            number = f"{mean:+.{digits}f} +- {error:.{digits}f}"
-            if len(mine) > 1:  # the spread of the trainings, which the error has not
-                each = np.subtract(mine, base).mean(axis=1)
-                number += f" (seeds {', '.join(f'{x:+.{digits}f}' for x in each)})"
+            number = meta_study.difference(mine, base, "", shared=False, digits=digits)
             lines.append(
                 f"- {part}, {examples} examples: {method} ({taken}) is {held} "
                 f"{BASELINE} ({steps} steps): {number}"

@@ -133,17 +133,18 @@ def paired(
 
 
 def difference(
-    values: Values,
-    first: Key,
-    second: Key,
-    unit: str,
-    *,
-    shared: bool,
-    digits: int = 2,
+    first: np.ndarray, second: np.ndarray, unit: str, *, shared: bool, digits: int = 2
 ) -> str:
-    """`paired` of two rows as text: `+0.52 +- 0.03 dB`."""
-    mean, error = paired(values[first], values[second], shared=shared)
-    return f"{mean:+.{digits}f} +- {error:.{digits}f} {unit}"
+    """`paired` as text: `+0.52 +- 0.03 dB (seeds +0.40, +0.64)`.
+
+    The seeds' own differences show the spread of the trainings; the error does not.
+    """
+    mean, error = paired(first, second, shared=shared)
+    text = f"{mean:+.{digits}f} +- {error:.{digits}f} {unit}".rstrip()
+    each = np.subtract(first, second).mean(axis=1)
+    if len(each) == 1:
+        return text
+    return f"{text} (seeds {', '.join(f'{x:+.{digits}f}' for x in each)})"
 
 
 def budgets(values: Values, part: str) -> list[tuple[int, int]]:

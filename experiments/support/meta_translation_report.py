@@ -22,9 +22,8 @@ def write(directory, cells: list[dict], settings, about: str) -> list[str]:
             _UNIT,
         )
         gain = meta_study.difference(
-            values,
-            (meta_translation.PART, "reptile", shots, last),
-            (meta_translation.PART, "pretrain", shots, last),
+            values[meta_translation.PART, "reptile", shots, last],
+            values[meta_translation.PART, "pretrain", shots, last],
             "(below 0: better)",
             shared=False,
             digits=4,

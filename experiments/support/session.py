@@ -56,7 +56,7 @@ class Session:
                 "--evaluations and --steps, or lower --depth"
             )
         self.train, self.labels, self.validation = parts(self.images)
-        self.extractors = judging.extractors(self.train)
+        self.extractors = extractors(self.images)
         self.judge = next(iter(self.extractors.values()))
         if self.validation is not None:
             self._real = features.extract(self.judge, self.validation)
@@ -278,6 +278,17 @@ def parts(images) -> tuple:
         return train, labels, None
     held_out = min(5000, len(train) // 10)
     return subsets.hold_out(train, labels, held_out, seed=0)[:3]
+
+
+def extractors(images) -> dict:
+    """`judging.extractors` of a data set, the pixel PCA fitted on its training part.
+
+    Below 1,000 training images, where nothing is selected by it, it may be fitted on
+    the test part: the few directions in which ten images differ do not show in what
+    else samples do.
+    """
+    train, _, validation = parts(images)
+    return judging.extractors(train, images.test if validation is None else ())
 
 
 def _series(rows: list[dict], name: str) -> tuple:

@@ -60,7 +60,8 @@ def dcgan(
 # `dcgan` with a spectrally normalised discriminator (document E 2(2)).
 sngan = functools.partial(dcgan, norm="spectral")
 
-# `sngan` with self-attention in both networks: "AGAN" (document E 3.3).
+# `sngan` with self-attention in both networks: "AGAN" (document E 3.3). The norm is the
+# discriminator's alone; Zhang et al. 2019 put it into the generator as well.
 sagan = functools.partial(dcgan, norm="spectral", attention=True)
 
 # `dcgan` with self-attention alone: what it does without that norm (document E 3.3).

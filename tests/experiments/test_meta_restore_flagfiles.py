@@ -7,6 +7,7 @@ import pathlib
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from experiments.support import (
@@ -230,6 +231,44 @@ def test_equal_budgets_in_gradients_of_ten_images():
     # A second derivative costs as much as two gradients.
     maml = meta_restoration.TRAININGS["maml"]
     assert maml.gradients(True) == 3 * meta_restoration.INNER_STEPS + 1
+
+
+def held(count):
+    """Tasks whose every pixel is the task's number."""
+    pixels = np.full((4, 8, 8, 1), 1, np.float32)
+    return [
+        meta_restoration.Held(f"{n}", "group", {}, (n * pixels, n * pixels))
+        for n in range(count)
+    ]
+
+
+def test_pretraining_mixes_as_many_tasks_as_it_is_shown_images():
+    ways = meta_restoration.TRAININGS
+    count = meta_restoration.TASKS * meta_restoration.SHOTS
+    stream = meta_restoration._batches(ways["pretraining"], held(count + 5), 0)
+    _, (damaged, clean) = next(iter(stream(0)))
+    assert damaged.shape == clean.shape == (1, count, 8, 8, 1)
+    numbers = damaged.numpy()[0, :, 0, 0, 0]
+    assert len(set(numbers)) == count
+    stream = meta_restoration._batches(ways["maml"], held(count + 5), 0)
+    for part in next(iter(stream(0))):
+        shape = (meta_restoration.TASKS, meta_restoration.SHOTS, 8, 8, 1)
+        assert part[0].shape == shape
+
+
+def test_learned_rates_move_fifty_times_as_fast_as_weights():
+    keras.utils.set_random_seed(0)
+    network = meta_restoration.build("meta_cnn", "all")
+    learner = meta_restoration.learner("maml", network, 0)
+    meta_restoration._compile("maml", learner, "all", None, False, 10)
+    before = learner.network.get_weights()
+    draw = np.random.default_rng(0).uniform(0, 1, (2, 2, 2, 8, 8, 1))
+    support, query = (tuple(np.float32(part)) for part in draw[:, :, None])
+    learner.train_step(tuple(tuple(map(tf.constant, p)) for p in (support, query)))
+    after = learner.network.get_weights()
+    moved = max(np.abs(a - b).max() for a, b in zip(after, before, strict=True))
+    # The first step of Adam is its rate for whatever has a gradient.
+    assert np.abs(learner.log_rates).max() == pytest.approx(50 * moved, rel=0.01)
 
 
 def test_pictures_of_the_training_are_not_tested_on(refused, tmp_path):

@@ -170,6 +170,18 @@ def test_numbers_are_what_the_summary_says(trained):
     assert scores["backward_truth_l1"] == pytest.approx(error, rel=1e-5)
 
 
+def test_a_sheet_shows_the_domain_it_names():
+    images = np.random.default_rng(0).integers(0, 256, (3, 28, 28, 1), np.uint8)
+    for name in ("mnist", "fashion_mnist", "celeba2k_64"):
+        assert domains.brought_into(name, images) is images
+    inverted = domains.brought_into("mnist_invert", images)
+    np.testing.assert_array_equal(inverted, 255 - images)
+    stained = domains.brought_into("mnist_stains", images)
+    expected = domains._damaged(images, domains._stains)
+    np.testing.assert_array_equal(stained, expected)
+    assert (stained != images).any()
+
+
 def test_outlines_and_damage():
     square = np.zeros((1, 6, 7, 1), np.uint8)
     square[0, 2:5, 2:5] = 9

@@ -176,6 +176,27 @@ def test_tests_of_a_task_are_those_of_the_network_adapted_to_it():
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("first_order", [False, True])
+def test_what_adapts_obeys_its_constraint(first_order):
+    def bound():
+        inputs = keras.Input(SIZE)
+        arguments = {"use_bias": False, "kernel_initializer": "ones"}
+        arguments["kernel_constraint"] = keras.constraints.NonNeg()
+        outputs = layers.Conv2D(1, 1, name="head_conv", **arguments)(inputs)
+        return keras.Model(inputs, outputs)
+
+    settings = {"inner_rates": {".*": 10.0}, "first_order": first_order}
+    learner = make(build=bound, **settings)
+    adapted = learner.adapt(pairs(0, ())[0], 1)
+    # |w x - y| with w x > y goes down the mean of x, far below 0, and stops there.
+    assert adapted.get_weights()[0].item() == 0
+    settings["inner_rates"] = {".*": 1e-3}
+    (damaged, clean), _ = pairs(0, ())
+    slope = float(tf.reduce_mean(damaged * tf.sign(damaged - clean)))
+    near = make(build=bound, **settings).adapt((damaged, clean), 1)
+    assert near.get_weights()[0].item() == pytest.approx(1 - 1e-3 * slope)
+
+
 def test_draws_differ_between_tasks_steps_and_updates_and_repeat_with_the_seed():
     keys = []
 

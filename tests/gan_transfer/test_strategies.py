@@ -185,6 +185,21 @@ def test_pruning_keeps_the_largest_and_rewinds_bit_for_bit():
         np.testing.assert_array_equal(weight, value)
 
 
+def test_the_average_warms_up_again_after_a_rewind():
+    gan, densities = prunable(1.0)
+    value, average = gan.generator.weights[0], gan.averaged_generator.weights[0]
+
+    def decay():
+        before = average.numpy()
+        gan.train_step(batch(0))
+        return np.abs(value - average).sum() / np.abs(value - before).sum()
+
+    decays = [decay() for _ in range(4)]
+    strategies.prune(gan, densities)
+    SETTINGS.compile(gan, schedule.Phase("again", 1.0, lambda: None))
+    np.testing.assert_allclose([decay() for _ in range(4)], decays, rtol=1e-3)
+
+
 def test_a_second_pruning_takes_from_what_is_left():
     gan, _ = prunable()
     for share in (0.6, 0.2):

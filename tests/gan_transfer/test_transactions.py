@@ -1,3 +1,4 @@
+import contextlib
 import errno
 import os
 import pathlib
@@ -5,11 +6,12 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
 
-from gan_transfer import errors, meta_database, meta_records
+from gan_transfer import errors, meta_database, meta_records, transactions
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -92,6 +94,26 @@ def test_two_processes_write_and_a_third_collects(tmp_path):
         assert [each.name for each in database.tasks()] == names
         assert database.verify() == []
         assert len(os.listdir(folder / "blobs")) == 9
+
+
+def test_a_new_file_that_another_process_writes_to_is_waited_for(tmp_path):
+    path = tmp_path / "new.sqlite"
+    with contextlib.closing(
+        sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    ) as other:
+        other.execute("CREATE TABLE t (x)")
+        other.execute("PRAGMA user_version = 1")
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(sqlite3.OperationalError, match="locked"):  # at once
+            hasty = sqlite3.connect(path, isolation_level=None)
+            with contextlib.closing(hasty):
+                hasty.execute("PRAGMA journal_mode = WAL")
+        ending = threading.Timer(0.2, lambda: other.execute("COMMIT"))
+        ending.start()
+        with contextlib.closing(transactions.connect(path, (), 1)) as connection:
+            (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+        ending.join()
+    assert mode == "wal"
 
 
 def test_a_full_disk_leaves_nothing_half_stored(database, monkeypatch):

@@ -3,6 +3,7 @@ import pytest
 
 from gan_transfer import data, errors, tasks, translation_tasks
 
+GROUPS = translation_tasks.GROUPS
 RED, WHITE = (1.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 
 
@@ -48,12 +49,22 @@ def test_half_tones_mix_ink_and_paper():
 
 def test_groups_are_split_into_disjoint_ones_by_the_seed():
     known, unseen = translation_tasks.split(5, 0)
-    assert len(unseen) == 5 and set(known) | set(unseen) == set(
-        translation_tasks.GROUPS
-    )
+    assert len(unseen) == 5 and set(known) | set(unseen) == set(GROUPS)
     assert not set(known) & set(unseen)
     assert translation_tasks.split(5, 0)[1] == unseen
     assert translation_tasks.split(5, 1)[1] != unseen
+
+
+def test_every_stroke_and_hue_is_learned_from_and_combinations_are_unseen():
+    every = [set(each) for each in zip(*(g.split("/") for g in GROUPS), strict=True)]
+    held = len(GROUPS) - max(map(len, every))
+    for count, seed in ((5, 0), (5, 7), (9, 3), (held, 0)):
+        known, unseen = translation_tasks.split(count, seed)
+        assert len(unseen) == count
+        pairs = zip(*(group.split("/") for group in known), strict=True)
+        assert [set(each) for each in pairs] == every
+    with pytest.raises(errors.InputError, match="hold out fewer"):
+        translation_tasks.split(held + 1, 0)
 
 
 def test_tasks_have_the_strokes_and_hues_of_their_groups_and_no_partners():

@@ -205,8 +205,9 @@ def test_eager_equals_compiled():
         np.testing.assert_allclose(one.numpy(), other.numpy(), atol=2e-4)
 
 
-def test_resumed_equals_uninterrupted(tmp_path):
-    straight, killed, resumed = make(), make(), make()
+@pytest.mark.parametrize("build", [make, make_convolutional])
+def test_resumed_equals_uninterrupted(tmp_path, build):
+    straight, killed, resumed = build(), build(), build()
     for step in range(4):
         straight.train_step(batch(straight, step))
     for step in range(2):
