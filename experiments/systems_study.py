@@ -1,9 +1,10 @@
 """Every generative system of the documents in one table (documents A 2, B, C 3, E 3.3).
 
-Each row is a make target run in a process of its own, --seeds times; where the row's
-images are 28x28 it is run on every one of --datasets. Stopped, the study goes on with
-the cell it was at. Written are `table.md`, how the distances rank beside those of Lucic
-et al. 2018, `stability.md` with how every single run went, and samples of each system.
+Each row is a make target run in a process of its own: --seeds times on every one of
+--datasets where its images are 28x28, and once, with the first seed, where they are its
+own. Stopped, the study goes on with the cell it was at. Written are `table.md`, how the
+distances rank beside those of Lucic et al. 2018, `stability.md` with how every single
+run went, and samples of each system.
 
 Example:
     python -m experiments.systems_study --seeds=1 --scale=0.1
@@ -30,7 +31,8 @@ class Row:
         section: of the documents.
         flagfile: the configuration of `script` that trains it.
         script: of `experiments`.
-        portable: runs on every one of --datasets, not only on the flagfile's own.
+        portable: runs --seeds times on every one of --datasets, not only once on the
+            flagfile's own.
     """
 
     what: str
@@ -165,7 +167,8 @@ def _cells(methods):
     data_dir = flags.DATA_DIR.value
     for seed, name in itertools.product(range(flags.SEEDS.value), methods):
         row = ROWS[name]
-        for dataset in _DATASETS.value if row.portable else [None]:
+        own = [] if seed else [None]
+        for dataset in _DATASETS.value if row.portable else own:
             arguments = [f"--seed={seed}", "--noverbose"]
             if dataset is not None:
                 arguments.append(f"--dataset={dataset}")

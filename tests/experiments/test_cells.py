@@ -3,6 +3,8 @@
 import math
 
 import pytest
+from absl import flags as absl_flags
+from absl.testing import flagsaver
 
 from experiments import generalisation_study, systems_study
 from experiments.support import cells, ranking
@@ -125,6 +127,17 @@ def test_what_the_ranking_compares_is_shown_as_many_images(scale):
         batch = int(given["batch_size"]) * int(given["discriminator_steps"])
         shown[name] = abs(steps * batch - 5500 * 64 * scale) / batch
     assert max(shown.values()) <= 0.5, shown  # updates
+
+
+def test_rows_on_images_of_their_own_are_trained_once():
+    absl_flags.FLAGS.mark_as_parsed()
+    wanted = {"seeds": 2, "datasets": ["mnist", "fashion_mnist"], "data_dir": None}
+    with flagsaver.flagsaver(**wanted):
+        planned = list(systems_study._cells(["lsgan", "document_c"]))
+    first, second = (
+        [f"lsgan-{name}-seed{seed}" for name in wanted["datasets"]] for seed in (0, 1)
+    )
+    assert [cell.name for _, cell in planned] == [*first, "document_c-seed0", *second]
 
 
 def test_the_verdict_needs_three_seeds_apart_in_every_measure():
