@@ -237,18 +237,18 @@ def _stability(results, folder: pathlib.Path) -> str:
 
 def _draw(directory, results) -> None:
     """Samples of each system's first seed, one row each, a sheet per image format."""
-    with console.quiet_tensorflow():
+    sheets = {}
+    with console.quiet_tensorflow():  # many models: it takes their traces for a mistake
         from gan_transfer import data, pretrained
 
-    sheets = {}
-    for (name, dataset), found in results.items():
-        folder = directory.folder / "cells" / found[0][0].name
-        made = pathlib.Path(folder / "summary.json").exists()
-        if ROWS[name].script == "pretrain_cyclegan" or not made:
-            continue
-        samples = data.to_uint8(pretrained.load(folder).generate(_SHOWN, seed=0))
-        on = dataset or json.loads((folder / "summary.json").read_text())["dataset"]
-        sheets.setdefault(on, []).append((ROWS[name].what, samples))
+        for (name, dataset), found in results.items():
+            folder = directory.folder / "cells" / found[0][0].name
+            made = pathlib.Path(folder / "summary.json").exists()
+            if ROWS[name].script == "pretrain_cyclegan" or not made:
+                continue
+            samples = data.to_uint8(pretrained.load(folder).generate(_SHOWN, seed=0))
+            on = dataset or json.loads((folder / "summary.json").read_text())["dataset"]
+            sheets.setdefault(on, []).append((ROWS[name].what, samples))
     for dataset, rows in sheets.items():
         figures.pairs(
             directory.path(f"systems_{dataset}.png"),

@@ -4,9 +4,6 @@
 and images come out.
 """
 
-import functools
-from collections.abc import Callable
-
 import keras
 import numpy as np
 import tensorflow as tf
@@ -86,16 +83,10 @@ class Generative(training.Procedure):
         ]
         return np.concatenate(parts) if parts else np.zeros((0, *self.image_shape), "f")
 
-    @functools.cached_property
-    def _decode(self) -> Callable[[list[tf.Tensor]], tf.Tensor]:
-        # One of its own for each model: TensorFlow takes many traces of one function,
-        # be they of as many models, for a mistake, and says so.
-        @tf.function(reduce_retracing=True, autograph=False)
-        def decode(inputs):
-            inputs = inputs if self.classes else inputs[0]
-            return self.sampler(inputs, training=False)
-
-        return decode
+    @tf.function(reduce_retracing=True, autograph=False)
+    def _decode(self, inputs: list[tf.Tensor]) -> tf.Tensor:
+        inputs = inputs if self.classes else inputs[0]
+        return self.sampler(inputs, training=False)
 
     def _checked_labels(self, labels, count: int) -> np.ndarray:
         if not self.classes:
