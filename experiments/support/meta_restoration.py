@@ -150,9 +150,8 @@ class Training:
         inner_batch: examples per inner step, None = all.
         told: whether the network takes the descriptor.
         share: of the budget; the meta-learned starts begin where `warm` ended.
-        optimizer: of the inner steps. SGD: the first step of Adam is as long for every
-            weight and whatever the fit, too noisy a direction for a start to learn.
-        rate: of the inner steps; the command may give MAML another.
+        rate: of the inner steps, by SGD: Adam's first is as long for every weight and
+            whatever the fit. The command may give MAML another.
         peak: highest rate of the updates.
     """
 
@@ -161,7 +160,6 @@ class Training:
     inner_batch: int | None = None
     told: bool = False
     share: float = 1.0
-    optimizer: str = "sgd"
     rate: float = 0.02
     peak: float = 2e-3
 
@@ -243,7 +241,7 @@ def _compile(method, learner, inner, inner_rate, second_order, updates) -> None:
     from restoration import supervised
 
     way, factors = TRAININGS[method], {}
-    extra = {"inner_optimizer": way.optimizer, "inner_batch": way.inner_batch}
+    extra = {"inner_batch": way.inner_batch}
     if method == "maml":
         extra |= {"learned_rates": True, "first_order": not second_order}
         way = dataclasses.replace(way, rate=inner_rate or way.rate)
