@@ -91,7 +91,9 @@ class Study(meta_characters.Study):
         seconds = np.full(shape[:2], np.nan)
         for number, task in enumerate(self.split.test):
             for row, column in self._budgets():
-                learner, begun = learners[rates[row, column]], time.perf_counter()
+                # Without steps every rate gives the same.
+                learner = learners[rates[row, column] or RATES[0]]
+                begun = time.perf_counter()
                 images = self._samples(learner, task, number, row, column)
                 # Numbers of steps rise: the longest stays.
                 seconds[number, row] = time.perf_counter() - begun
