@@ -61,8 +61,8 @@ class ContextBound:
     The context of a task is the mean over some of its images of the posterior mean
     that the network itself gives them at context 0; without any image it is 0. In
     training the first c of a task's images are those, c uniform in 0 .. `most`, and the
-    bound of the others is the loss. After Edwards and Storkey, "Towards a Neural
-    Statistician", ICLR 2017.
+    bound of the others is the loss: every image runs through the network once. After
+    Edwards and Storkey, "Towards a Neural Statistician", ICLR 2017.
 
     Attributes:
         latent_dim: length of the noise vectors, and of the context.
@@ -77,19 +77,20 @@ class ContextBound:
         (images,) = batch
         chosen = key + tf.constant([0, 3])
         count = tf.random.stateless_uniform([], chosen, 0, self.most + 1, tf.int32)
-        given = tf.cast(tf.range(tf.shape(images)[0]) < count, images.dtype)
-        vector = self.context(call, images, given, key + tf.constant([0, 2]))
-        rest = tf.boolean_mask(images, given == 0.0)
+        # One image at least: TensorFlow cannot add biases to none.
+        shown = images[: tf.maximum(count, 1)]
+        vector = self.context(call, shown, key + tf.constant([0, 2]))
+        vector *= tf.cast(count > 0, vector.dtype)
+        rest = images[count:]
         vectors = tf.repeat(vector[None], tf.shape(rest)[0], axis=0)
         return MinusBound(self.latent_dim)(call, (rest, vectors), key)
 
-    def context(self, call, images, given, key) -> tf.Tensor:
-        """The context `[latent_dim]` of the images `[N, ...]` whose `given` is 1."""
+    def context(self, call, images, key) -> tf.Tensor:
+        """The context `[latent_dim]` of some images `[N, ...]`, N >= 1."""
         nothing = tf.zeros([tf.shape(images)[0], self.latent_dim])
         target = 2.0 * _PIXELS.target(images, key) - 1.0
         _, mean, _ = call([target, nothing, nothing])
-        total = tf.reduce_sum(mean * given[:, None], axis=0)
-        return total / tf.maximum(tf.reduce_sum(given), 1.0)
+        return tf.reduce_mean(mean, axis=0)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -25,9 +25,11 @@ class Conditioned:
         )
         sampler = meta.sampler(network)
 
-        @tf.function(autograph=False)
-        def embed(images, given):
-            return objective.context(network, images, given, self.key)
+        shape = [None, *network.inputs[0].shape[1:]]
+
+        @tf.function(autograph=False, input_signature=[tf.TensorSpec(shape)])
+        def embed(images):
+            return objective.context(network, images, self.key)
 
         @tf.function(autograph=False)
         def measure(vector, query, noise):
@@ -43,10 +45,10 @@ class Conditioned:
         """The context of the first `count` drawings of a character; 0: zeros."""
         import tensorflow as tf
 
-        most = max(*self.study.settings.shots, _EXAMPLES)
-        (images,), _ = self.study.split.divided(task, most)
-        given = tf.cast(tf.range(most) < count, tf.float32)
-        return self._embed(tf.constant(images), given)
+        if not count:
+            return tf.zeros(self.study.latent_dim)
+        (images,), _ = self.study.split.divided(task, count)
+        return self._embed(tf.constant(images))
 
     def measure(self, found: dict, number: int, row: int, vector) -> None:
         """Write what test character `number` gets with a context into `found`."""

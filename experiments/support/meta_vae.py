@@ -6,19 +6,18 @@ import time
 
 from experiments.support import flags, meta_characters, meta_context, meta_study
 
-# Method -> share of the budget, whether it meta-learns by Reptile, inner steps, support
-# and query examples. MAML and Reptile start from WARM, plain pretraining for the other
-# half: from random weights they are far behind at such budgets.
+# Method -> share of the budget, whether it meta-learns by Reptile, inner steps, tasks
+# of an update, support and query examples of each. What has half the budget starts from
+# WARM, plain pretraining for the other half: from random weights it is far behind.
 WARM = "warm_up"
 _TRAINED = {
-    "pretrain": (1.0, False, 0, 1, 0),
-    WARM: (0.5, False, 0, 1, 0),
-    "maml": (0.5, False, 5, 5, 15),
-    "reptile": (0.5, True, 8, 5, 15),
-    "context": (1.0, False, 0, 1, 19),
+    "pretrain": (1.0, False, 0, 1, 1, 0),
+    WARM: (0.5, False, 0, 1, 1, 0),
+    "maml": (0.5, False, 5, 4, 5, 15),
+    "reptile": (0.5, True, 8, 4, 5, 15),
+    "context": (0.5, False, 0, 8, 1, 14),
 }
 METHODS = ("scratch", "pretrain", "maml", "reptile", "context", "descriptor")
-TASKS = 4  # of a meta-update
 INNER_RATE, INNER_BATCH = 3e-4, 10
 # The adaptation's rates; validation characters choose one per method and budget.
 RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
@@ -27,12 +26,12 @@ _ALL = (".*",)
 
 def images_per_update(method: str) -> int:
     """Gradients of an image in one update of a method."""
-    _, reptile, steps, support, query = _TRAINED[method]
+    _, reptile, steps, tasks, support, query = _TRAINED[method]
     if method in ("pretrain", WARM):
         return flags.BATCH_SIZE.value
-    if method == "context":  # the images run through the network twice
-        return TASKS * 2 * query
-    return TASKS * (steps * INNER_BATCH if reptile else steps * support + query)
+    if method == "context":
+        return tasks * query
+    return tasks * (steps * INNER_BATCH if reptile else steps * support + query)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,14 +126,17 @@ class Study(meta_characters.Study):
         import keras
 
         from gan_transfer import few_shot_vae, meta_learning, schedule
+        from gan_transfer.networks import meta
 
-        share, reptile, inner_steps, support, query = _TRAINED[method]
+        share, reptile, inner_steps, tasks, support, query = _TRAINED[method]
         kind = meta_learning.Reptile if reptile else meta_learning.MAML
         keras.utils.set_random_seed(self.split.seed)
         context = method == "context"
         learner = kind(self._build(context=context), seed=self.split.seed)
         if method in ("maml", "reptile"):
             learner.network.set_weights(self.start(WARM))
+        elif context:
+            meta.begin_blind(learner.network, self.trained(WARM).network)
         objective = few_shot_vae.MinusBound(self.latent_dim)
         if context:
             objective = few_shot_vae.ContextBound(self.latent_dim, max(support, 10))
@@ -160,7 +162,7 @@ class Study(meta_characters.Study):
             learner,
             [schedule.Phase("all", 1.0, lambda: None)],
             compile_phase,
-            lambda start: self._batches(method, support, query, start),
+            lambda start: self._batches(method, tasks, support, query, start),
             self.cell(method),
             epochs=epochs,
             epoch_steps=epoch_steps,
@@ -170,13 +172,13 @@ class Study(meta_characters.Study):
         meta_study.save_networks(self.cell(method), learner)
         return learner
 
-    def _batches(self, method: str, support: int, query: int, start: int):
+    def _batches(self, method, count: int, support: int, query: int, start: int):
         from gan_transfer import data, tasks
 
         seed = self.split.seed
         if method not in ("pretrain", WARM):
             return tasks.batches(
-                self.split.rotated(), TASKS, support, query, seed=seed, start=start
+                self.split.rotated(), count, support, query, seed=seed, start=start
             )
         # One "task" of images of all characters: plain training.
         stream = data.batches(

@@ -9,6 +9,7 @@ network without batch norm, it can be adapted by `meta_learning`.
 import math
 
 import keras
+import numpy as np
 from keras import layers
 
 from gan_transfer import errors
@@ -121,6 +122,23 @@ def _joined(images, features, generate, width, latent_dim, context) -> keras.Mod
     x = layers.Dense(width, name="decoder1_dense")(x)
     x = layers.LeakyReLU(0.2, name="decoder1_act")(x)
     return keras.Model(inputs, [generate(x), mean, log_variance], name="meta")
+
+
+def begin_blind(network: keras.Model, blind: keras.Model) -> None:
+    """Give a network with context the weights of a trained one without (D 3.1.2).
+
+    The weights of the context begin at 0, so both compute the same whatever it is.
+
+    Args:
+        network: changes.
+        blind: the same network without a context.
+    """
+    known = {weight.path: weight.numpy() for weight in blind.weights}
+    for weight in network.weights:
+        old = known[weight.path]
+        # The context is the last part of what a layer takes.
+        added = zip(weight.shape, old.shape, strict=True)
+        weight.assign(np.pad(old, [(0, new - had) for new, had in added]))
 
 
 def sampler(network: keras.Model) -> keras.Model:

@@ -266,7 +266,7 @@ def test_equal_compute_counts_gradients_of_images():
     assert meta_characters.updates(100, 64, 160) == 40
     assert meta_vae.images_per_update("maml") == 4 * (5 * 5 + 15)
     assert meta_vae.images_per_update("reptile") == 4 * 8 * 10
-    assert meta_vae.images_per_update("context") == 4 * 2 * 19
+    assert meta_vae.images_per_update("context") == 8 * 14
 
 
 def test_all_methods_take_as_many_gradients_of_images(
@@ -285,9 +285,9 @@ def test_all_methods_take_as_many_gradients_of_images(
         for method in ("pretrain", "maml", "reptile", "context"):
             study.trained(method)
     assert spent["pretrain"] == 4000 * 64
-    assert spent["warm_up"] + spent["maml"] == spent["pretrain"]
-    assert spent["warm_up"] + spent["reptile"] == spent["pretrain"]
-    assert spent["context"] == pytest.approx(spent["pretrain"], rel=0.01)
+    for method in ("maml", "reptile", "context"):
+        both = spent["warm_up"] + spent[method]
+        assert both == pytest.approx(spent["pretrain"], rel=0.01)
 
 
 @pytest.mark.parametrize(

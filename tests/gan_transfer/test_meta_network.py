@@ -106,14 +106,27 @@ def test_context_is_the_mean_posterior_of_the_given_images():
     network, images = build(context=True), drawings(5)
     call, key = call_of(network), tf.constant([0, 2])
     objective = few_shot_vae.ContextBound(LATENT, 3)
-    nothing = tf.zeros((5, LATENT))
-    target = 2 * variational.Bernoulli().target(images, key) - 1
-    mean = network([target, nothing, nothing])[1].numpy()
-    for count in (0, 1, 3):
-        given = tf.cast(tf.range(5) < count, tf.float32)
-        found = objective.context(call, tf.constant(images), given, key)
-        expected = mean[:count].mean(0) if count else np.zeros(LATENT)
-        np.testing.assert_allclose(found, expected, atol=1e-6)
+    for count in (1, 3):
+        nothing = tf.zeros((count, LATENT))
+        target = 2 * variational.Bernoulli().target(images[:count], key) - 1
+        mean = network([target, nothing, nothing])[1].numpy()
+        found = objective.context(call, tf.constant(images[:count]), key)
+        np.testing.assert_allclose(found, mean.mean(0), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", meta.NETWORKS)
+def test_a_network_that_begins_blind_ignores_its_context(kind):
+    blind, network = build(kind), build(kind, context=True)
+    meta.begin_blind(network, blind)
+    generator = np.random.default_rng(0)
+    noise, context = (
+        generator.normal(size=(4, LATENT)).astype("float32") for _ in range(2)
+    )
+    expected = blind([drawings(4), noise])
+    for found, wanted in zip(
+        network([drawings(4), noise, context]), expected, strict=True
+    ):
+        np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
 def test_context_bound_is_that_of_the_other_images():
@@ -124,8 +137,10 @@ def test_context_bound_is_that_of_the_other_images():
         key = tf.constant([draw, 0])
         count = int(tf.random.stateless_uniform([], key + [0, 3], 0, 4, dtype=tf.int32))
         seen.add(count)
-        given = tf.cast(tf.range(5) < count, tf.float32)
-        vector = objective.context(call, tf.constant(images), given, key + [0, 2])
+        vector = tf.zeros(LATENT)
+        if count:
+            shown = tf.constant(images[:count])
+            vector = objective.context(call, shown, key + [0, 2])
         batch = images[count:], tf.repeat(vector[None], 5 - count, axis=0)
         expected = few_shot_vae.MinusBound(LATENT)(call, batch, key)
         found = objective(call, (images,), key)
