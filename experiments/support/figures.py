@@ -1,6 +1,7 @@
 """Pictures that explain themselves: sample grids, pairs, curves, animations."""
 
 import os
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -137,7 +138,7 @@ def curves(
             y_label += " (values <= 0 not shown)"
     plot.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold", wrap=True)
     axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
+    axes.set_ylabel(textwrap.fill(y_label, 44))  # longer lines leave the picture
     whole = all(np.all(np.mod(x, 1) == 0) for x, _, _ in series.values())
     if log_x:
         ticks = next(iter(series.values()))[0]

@@ -106,6 +106,15 @@ def test_curves_writes_a_plot_with_bands_on_a_log_axis(tmp_path):
     assert os.listdir(tmp_path) == ["c.png"]
 
 
+def test_a_long_label_stays_in_the_picture(tmp_path):
+    path, series = tmp_path / "c.png", {"a": ([0, 1], [1.0, 2.0], None)}
+    figures.curves(path, series, "", "x", "kernel distance, " * 5)
+    with Image.open(path) as picture:
+        left = np.asarray(picture.convert("L"))[:, :60]
+    assert left.min() < 128
+    assert left[[0, 1, -2, -1]].min() == 255
+
+
 @pytest.mark.parametrize(
     ("series", "message"),
     [
