@@ -15,7 +15,7 @@ _TRAINED = {
     WARM: (0.5, False, 0, 1, 1, 0),
     "maml": (0.5, False, 5, 4, 5, 15),
     "reptile": (0.5, True, 8, 4, 5, 15),
-    "context": (0.5, False, 0, 8, 1, 14),
+    "context": (0.5, False, 0, 4, 1, 14),
 }
 METHODS = ("scratch", "pretrain", "maml", "reptile", "context", "descriptor")
 INNER_RATE, INNER_BATCH = 3e-4, 10
