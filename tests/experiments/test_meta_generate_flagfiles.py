@@ -123,11 +123,9 @@ def test_flagfile_runs_and_leaves_its_artefacts(
     files = {path.name for path in folder.iterdir() if path.is_file()}
     assert files == REPORT | plots
     methods = {path.name.removesuffix("-seed0") for path in folder.glob("cells/*")}
-    plain = {"scratch", "pretrain", "reptile", "warm_up"}
-    learned = {"maml", "context", "descriptor", "nearest", "predictor"}
-    wanted = plain if gan else plain | learned
-    if "long" in flagfile.stem:
-        wanted = {"scratch", "pretrain", "warm_up", "maml"}
+    chosen = {"omniglot_long": {"scratch", "maml"}, "omniglot_context": {"context"}}
+    rows = {"scratch", "reptile"} if gan else {*meta_vae.METHODS, *meta_stored.METHODS}
+    wanted = {"pretrain", "warm_up"} | chosen.get(flagfile.stem, rows)
     assert methods == wanted
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["verdicts"]
