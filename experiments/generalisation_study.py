@@ -232,7 +232,7 @@ def _draw(directory, results, dataset: str, judge: str) -> None:
     for count in counts:
         for part in ("train", "test"):
             found = {
-                number: _finite(results[count, method], f"{part}_{judge}")
+                number: _finite(results.get((count, method), []), f"{part}_{judge}")
                 for number, method in enumerate(methods)
             }
             means = {n: statistics.fmean(each) for n, each in found.items() if each}

@@ -45,8 +45,7 @@ _TEST = absl_flags.DEFINE_integer(
 _VALIDATION = absl_flags.DEFINE_integer(
     "validation_characters",
     20,
-    "characters that choose the inner rates of the VAEs; the GAN, which has one rate, "
-    "does not train on them either",
+    "characters that choose the adaptation's rates; none are trained on",
     lower_bound=1,
 )
 _STORED = absl_flags.DEFINE_integer(

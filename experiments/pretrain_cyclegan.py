@@ -37,7 +37,6 @@ flags.adopt(
     flags.CHANNELS,
     flags.STEPS,
     flags.BATCH_SIZE,
-    flags.STRATEGY,
     flags.MIXED_PRECISION,
     flags.VERBOSE,
     flags.LOSS,
@@ -62,35 +61,35 @@ def main(argv):
         from gan_transfer.networks import translation as networks
 
     images, a, b = domains.load()
-    with generation.strategy_scope():
-        width, shape = generation.WIDTH.value, a.train.shape[1:]
-        translators = [
-            networks.translator(shape[2], width=width, blocks=_BLOCKS.value, name=name)
-            for name in cyclic.NETWORKS[:2]
-        ]
-        judges = [networks.patch_discriminator(shape[2], width=width) for _ in range(2)]
-        gan = cyclic.CycleGAN(
-            *translators, *judges, image_shape=shape, seed=flags.SEED.value
+    generation.prepare_keras()
+    width, shape = generation.WIDTH.value, a.train.shape[1:]
+    translators = [
+        networks.translator(shape[2], width=width, blocks=_BLOCKS.value, name=name)
+        for name in cyclic.NETWORKS[:2]
+    ]
+    judges = [networks.patch_discriminator(shape[2], width=width) for _ in range(2)]
+    gan = cyclic.CycleGAN(
+        *translators, *judges, image_shape=shape, seed=flags.SEED.value
+    )
+
+    def compile_phase(phase):
+        gan.compile(
+            _adam(),
+            _adam(),
+            loss=losses.by_name(loss),
+            cycle_weight=_CYCLE_WEIGHT.value,
+            identity_weight=_IDENTITY_WEIGHT.value,
+            averaging=generation.AVERAGING.value,
         )
 
-        def compile_phase(phase):
-            gan.compile(
-                _adam(),
-                _adam(),
-                loss=losses.by_name(loss),
-                cycle_weight=_CYCLE_WEIGHT.value,
-                identity_weight=_IDENTITY_WEIGHT.value,
-                averaging=generation.AVERAGING.value,
-            )
-
-        steps = flags.STEPS.value or _DEFAULT_STEPS
-        session = translation.Session(argv[0], images, gan, a, b, steps)
-        print(
-            f"{session.title}: {len(a.train):,} and {len(b.train):,} images "
-            f"{'x'.join(map(str, shape))}, {session.epochs * session.epoch_steps:,} "
-            f"updates -> {session.run.folder}"
-        )
-        session.fit(compile_phase)
+    steps = flags.STEPS.value or _DEFAULT_STEPS
+    session = translation.Session(argv[0], images, gan, a, b, steps)
+    print(
+        f"{session.title}: {len(a.train):,} and {len(b.train):,} images "
+        f"{'x'.join(map(str, shape))}, {session.epochs * session.epoch_steps:,} "
+        f"updates -> {session.run.folder}"
+    )
+    session.fit(compile_phase)
     scores = session.finish({"outcome": "completed"})
     print(f"{session.title}, test scores:")
     judging.print_scores(scores)

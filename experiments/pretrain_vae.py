@@ -95,6 +95,7 @@ def main(argv):
             likelihood=variational.LIKELIHOODS[_LIKELIHOOD.value],
             seed=flags.SEED.value,
         )
+        flags.default(latents, vae.latent_dim)  # so that flags.txt repeats the run
         phases = recipes.by_name(recipe)(vae, generation.DEPTH.value, "adapt")
         if flags.START_FROM.value is not None:
             source = pretrained.load(flags.START_FROM.value)

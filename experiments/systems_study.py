@@ -119,14 +119,14 @@ def main(argv):
     folder, results = directory.folder / "cells", {}
 
     def done(key, cell, summary):
-        _, name, dataset = key
+        seed, name, dataset = key
         used = summary.get("dataset")
         if dataset is not None and used not in (dataset, None):
             raise errors.InputError(
                 f"{cell.name} was trained on {used}: {dataset} was not found; name its "
                 "folder (--data_dir) and delete that cell"
             )
-        results.setdefault((name, dataset), []).append((cell, summary))
+        results.setdefault((name, dataset), {})[seed] = cell, summary
 
     status = cells.run_all(
         list(_cells(methods)),
@@ -141,10 +141,16 @@ def main(argv):
 
 
 def _report(directory, folder: pathlib.Path, results) -> None:
-    """Write table, ranking, stability, pictures and summary of what ended so far."""
+    """Write table, ranking, stability, pictures and summary of what ended so far.
+
+    Args:
+        directory: the run directory.
+        folder: of the cells.
+        results: (row, data set) -> seed -> cell and summary.
+    """
     with console.quiet_tensorflow():
         table = _table(results, folder)
-    found = {key: [summary for _, summary in row] for key, row in results.items()}
+    found = {key: [s for _, s in row.values()] for key, row in results.items()}
     with writing.partial(directory.path("table.md")) as temporary:
         temporary.write_text(f"{table}\n{ranking.report(found)}")
     with writing.partial(directory.path("stability.md")) as temporary:
@@ -156,7 +162,7 @@ def _report(directory, folder: pathlib.Path, results) -> None:
             "cells": {
                 cell.name: {"outcome": each["outcome"], "scores": each["scores"]}
                 for row in results.values()
-                for cell, each in row
+                for cell, each in row.values()
             },
         }
     )
@@ -183,7 +189,7 @@ def _table(results, folder: pathlib.Path) -> str:
     rows = []
     for (name, dataset), found in results.items():
         row = ROWS[name]
-        summaries = [summary for _, summary in found]
+        runs, summaries = zip(*found.values(), strict=True)
         first = summaries[0]
         target = f"{row.script}-{row.flagfile}".replace("_", "-")
         rows.append(
@@ -196,9 +202,9 @@ def _table(results, folder: pathlib.Path) -> str:
                     cells.spread([cells.score(s, kind) for s in summaries])
                     for kind in _SCORES.values()
                 ),
-                cells.spread([cells.cpu_minutes(folder / c.name) for c, _ in found], 2),
+                cells.spread([cells.cpu_minutes(folder / c.name) for c in runs], 2),
                 cells.outcomes(summaries),
-                f"[grid](cells/{found[0][0].name}/samples.png)",
+                f"[grid](cells/{runs[0].name}/samples.png)",
             ]
         )
     header = ["system", "document", "make target", "data", *_SCORES]
@@ -215,10 +221,11 @@ def _stability(results, folder: pathlib.Path) -> str:
     with console.quiet_tensorflow():
         from gan_transfer import callbacks, stability
 
-    rows, seeds, key = [], 0, stability.COVERAGE
+    rows, key = [], stability.COVERAGE
+    seeds = sorted({seed for found in results.values() for seed in found})
     for (name, dataset), found in results.items():
-        texts = []
-        for cell, summary in found:
+        texts = dict.fromkeys(seeds, "-")
+        for seed, (cell, summary) in found.items():
             history = callbacks.read_history(folder / cell.name)
             seen = [
                 row[key] for row in history if math.isfinite(row.get(key, math.nan))
@@ -226,12 +233,10 @@ def _stability(results, folder: pathlib.Path) -> str:
             text = summary["outcome"]
             if seen:
                 text += f", lowest {min(seen):.2f}, last {seen[-1]:.2f}"
-            texts.append(text)
-        seeds = max(seeds, len(texts))
-        rows.append([ROWS[name].what, dataset or found[0][1].get("dataset", "-")])
-        rows[-1] += texts
-    header = ["system", "data", *(f"seed {seed}" for seed in range(seeds))]
-    rows = [row + ["-"] * (len(header) - len(row)) for row in rows]
+            texts[seed] = text
+        on = dataset or summary.get("dataset", "-")
+        rows.append([ROWS[name].what, on, *texts.values()])
+    header = ["system", "data", *(f"seed {seed}" for seed in seeds)]
     return cells.markdown(header, rows)
 
 
@@ -242,7 +247,8 @@ def _draw(directory, results) -> None:
         from gan_transfer import data, pretrained
 
         for (name, dataset), found in results.items():
-            folder = directory.folder / "cells" / found[0][0].name
+            cell, _ = next(iter(found.values()))
+            folder = directory.folder / "cells" / cell.name
             made = pathlib.Path(folder / "summary.json").exists()
             if ROWS[name].script == "pretrain_cyclegan" or not made:
                 continue

@@ -123,6 +123,8 @@ class CycleGAN(training.Procedure):
     ) -> None:
         """Fix losses, optimizers and trainable flags (document C 3.1.3).
 
+        One device only: every device would fill a pool of its own, and one be stored.
+
         Args:
             generator_optimizer: of G and F, fresh.
             discriminator_optimizer: of both discriminators, another one.
@@ -133,12 +135,16 @@ class CycleGAN(training.Procedure):
             averaging: as for `adversarial.GAN.compile`.
 
         Raises:
-            InputError: a negative weight.
+            InputError: a negative weight, or several devices.
         """
         if min(cycle_weight, identity_weight) < 0:
             raise errors.InputError(
                 f"cycle_weight {cycle_weight} and identity_weight {identity_weight} "
                 "must be 0 or more"
+            )
+        if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+            raise errors.InputError(
+                "a CycleGAN trains on one device; give it no strategy"
             )
         self.generator_optimizer = generator_optimizer
         self.discriminator_optimizer = discriminator_optimizer

@@ -173,14 +173,18 @@ def _is_another(rest: str) -> bool:
 
 
 def spread(values: list[float], digits: int = 3) -> str:
-    """`mean +- standard deviation (n)` of the finite values, for tables."""
+    """`mean ± standard deviation` of the finite values, for tables.
+
+    Where some are not finite, how many are is said: `2 ± 1.4 (2 of 3)`.
+    """
     finite = [value for value in values if math.isfinite(value)]
     if not finite:
         return "-"
     mean = f"{statistics.fmean(finite):.{digits}g}"
-    if len(finite) == 1:
-        return mean
-    return f"{mean} ± {statistics.stdev(finite):.2g}"
+    if len(finite) > 1:
+        mean += f" ± {statistics.stdev(finite):.2g}"
+    lost = len(finite) < len(values)
+    return mean + f" ({len(finite)} of {len(values)})" * lost
 
 
 def outcomes(summaries: list[dict]) -> str:

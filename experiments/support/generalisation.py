@@ -16,12 +16,12 @@ STATES = (
 def measure(folder, images) -> dict[str, float]:
     """Distances to training and test images, copies, precision and recall.
 
-    5,000 samples of the best state. Distances are kernel distances: unbiased, so those
-    to 100 training images and to 5,000 test images can be compared; the pixel PCA is
-    fitted to the test images, so its gap is between two different parts. Memorised is
-    the share of samples at least as near to a training image (of all) as that one is
-    to its own nearest other one; beside it the share of real test images.
-    Stored in the run's folder and read from there the next time.
+    5,000 samples of the state that the run kept. Distances are kernel distances:
+    unbiased, so those to 100 training images and to 5,000 test images can be compared;
+    the pixel PCA is fitted to the test images, so its gap is between two different
+    parts. Memorised is the share of samples at least as near to a training image (of
+    all) as that one is to its own nearest other one; beside it the share of real test
+    images. Stored in the run's folder and read from there the next time.
 
     Args:
         folder: of a finished run of pretrain.

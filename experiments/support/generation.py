@@ -88,14 +88,20 @@ NETWORK_FLAGS = (
 )
 
 
-def strategy_scope() -> contextlib.AbstractContextManager:
-    """The scope of `--strategy`; sets `--mixed_precision` and the global seed too."""
+def prepare_keras() -> None:
+    """Sets `--mixed_precision` and the global seed."""
     import keras
-    import tensorflow as tf
 
     keras.mixed_precision.set_global_policy(flags.MIXED_PRECISION.value)
     # Initial weights come from Keras' global seed, all else from the model's own.
     keras.utils.set_random_seed(flags.SEED.value)
+
+
+def strategy_scope() -> contextlib.AbstractContextManager:
+    """The scope of `--strategy`, after `prepare_keras`."""
+    import tensorflow as tf
+
+    prepare_keras()
     if flags.STRATEGY.value == "mirrored":
         return tf.distribute.MirroredStrategy().scope()
     if flags.STRATEGY.value == "multi_worker":

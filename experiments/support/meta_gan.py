@@ -110,8 +110,8 @@ class Study(meta_characters.Study):
     def _learner(self, gan, rate: float):
         """What adapts the trained GAN at a rate."""
         twin = self._gan(True)
-        for name, network in gan.networks().items():
-            twin.networks()[name].set_weights(network.get_weights())
+        for name, network in gan.stored_networks().items():
+            twin.stored_networks()[name].set_weights(network.get_weights())
         _compile(twin, rate)
         return meta_reptile.learner(twin)
 

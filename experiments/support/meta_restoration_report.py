@@ -28,7 +28,8 @@ def write(directory, cells: list[dict], study, seeds: int, pictures: dict) -> No
         title = (
             f"{name}: PSNR in dB (grey, clipped, mean over images), "
             f"{len(tasks[part])} tasks, {spread}; {study.settings.model}, maml and "
-            f"reptile adapt {study.settings.inner}"
+            f"reptile adapt {study.settings.inner}; rates chosen at "
+            f"{meta_adaptation.CHOSEN_AT} steps, of scratch at {meta_adaptation.LONG}"
         )
         if study.settings.model == "restorer_gray":
             title += "; the shipped restorer has seen most of these damages"

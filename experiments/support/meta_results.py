@@ -149,8 +149,8 @@ def _gains(values, part: str, methods: list[str], digits: int) -> list[str]:
             if mine is None:
                 texts.append("-")
                 continue
-            mean, error = meta_study.paired(mine, base, shared=False)
-            texts.append(f"{mean:+.{digits}f} +- {error:.{digits}f}")
+            found = meta_study.paired(mine, base, shared=False)
+            texts.append(meta_study.signed(*found, digits))
         lines.append(f"| {examples} | {steps} | " + " | ".join(texts) + " |")
     return [*lines, ""]
 

@@ -132,6 +132,12 @@ def paired(
     return float(sample.mean()), float(error)
 
 
+def signed(mean: float, error: float, digits: int = 2) -> str:
+    """`+0.52 +- 0.03`, or `+0.52` where there is no error."""
+    text = f"{mean:+.{digits}f}"
+    return text if np.isnan(error) else f"{text} +- {error:.{digits}f}"
+
+
 def difference(
     first: np.ndarray, second: np.ndarray, unit: str, *, shared: bool, digits: int = 2
 ) -> str:
@@ -139,8 +145,7 @@ def difference(
 
     The seeds' own differences show the spread of the trainings; the error does not.
     """
-    mean, error = paired(first, second, shared=shared)
-    text = f"{mean:+.{digits}f} +- {error:.{digits}f} {unit}".rstrip()
+    text = f"{signed(*paired(first, second, shared=shared), digits)} {unit}".rstrip()
     each = np.subtract(first, second).mean(axis=1)
     if len(each) == 1:
         return text

@@ -71,7 +71,8 @@ def test_cpu_minutes_are_those_of_all_parts(tmp_path):
 
 
 def test_spread_outcomes_and_scores():
-    assert cells.spread([1.0, 3.0, float("nan")]) == "2 ± 1.4"
+    assert cells.spread([1.0, 3.0]) == "2 ± 1.4"
+    assert cells.spread([1.0, 3.0, float("nan")]) == "2 ± 1.4 (2 of 3)"
     assert cells.spread([2.5]) == "2.5"
     assert cells.spread([float("nan")]) == "-"
     runs = [
@@ -86,7 +87,7 @@ def test_spread_outcomes_and_scores():
 
 def test_the_ranking_counts_pairs_whose_seeds_lie_apart():
     def runs(images, *values):
-        scores = [{"fcd_mnist_10k": value} for value in values]
+        scores = [{"fcd_mnist_10k": x, "pca_mnist_10k": 2 - x} for x in values]
         return [{"scores": each, "images_shown": images} for each in scores]
 
     # Published on MNIST: wgan 6.7 < non_saturating 6.8 < lsgan 7.8 < wgan_gp 20.3.
@@ -98,19 +99,23 @@ def test_the_ranking_counts_pairs_whose_seeds_lie_apart():
         ("agan", "mnist"): runs(400, 1.0, 1.0),
         ("vae_matched", "fashion_mnist"): runs(400, 1.0),
     }
-    header, _, *rows, empty, line = ranking.report(results).splitlines()
-    assert header == "| row, mnist | fcd, ours | FID, published | images shown |"
+    header, _, *rows, empty, fcd, pca = ranking.report(results).splitlines()
+    assert header == "| row, mnist | fcd | pca | FID, published | images shown |"
     assert rows == [
-        "| non_saturating | 3.5 ± 0.71 | 6.8 | 400 |",
-        "| lsgan | 4 ± 0.71 | 7.8 | 400 |",
-        "| wgan_gp | 15 ± 7.1 | 20.3 | 80 |",
-        "| wgan | 35 ± 7.1 | 6.7 | 80 |",
+        "| non_saturating | 3.5 ± 0.71 | -1.5 ± 0.71 | 6.8 | 400 |",
+        "| lsgan | 4 ± 0.71 | -2 ± 0.71 | 7.8 | 400 |",
+        "| wgan_gp | 15 ± 7.1 | -13 ± 7.1 | 20.3 | 80 |",
+        "| wgan | 35 ± 7.1 (2 of 3) | -33 ± 7.1 (2 of 3) | 6.7 | 80 |",
     ]
-    assert (empty, line) == (
+    # The run that diverged is behind all others, by its family's best ones or not.
+    assert (empty, fcd, pca) == (
         "",
-        "2 of 6 pairs in the published order; the other way round: non_saturating and "
-        "wgan, lsgan and wgan, wgan_gp and wgan; not told apart, seeds overlap: "
+        "fcd: 2 of 6 pairs in the published order; the other way round: non_saturating "
+        "and wgan, lsgan and wgan, wgan_gp and wgan; not told apart, seeds overlap: "
         "non_saturating and lsgan.",
+        "pca: 0 of 6 pairs in the published order; the other way round: wgan_gp and "
+        "lsgan, wgan_gp and non_saturating; not told apart, seeds overlap: wgan_gp and "
+        "wgan, lsgan and non_saturating, lsgan and wgan, non_saturating and wgan.",
     )
 
 

@@ -290,6 +290,7 @@ def test_other_workers_have_folders_of_their_own(monkeypatch, tmp_path):
     [
         "pretrain --penalty=none --width=4 --latent_dim=8",
         "pretrain --model=document_a_mnist",
+        "pretrain_vae --model=vae_dense",
         "finetune --source={m}/tiny.gan.npz --recipe=fine_tune",
     ],
 )

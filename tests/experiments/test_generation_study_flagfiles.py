@@ -107,12 +107,15 @@ def test_a_seed_that_diverged_is_left_out_of_the_plot(tmp_path, monkeypatch):
         ("100", "plain"): [whole, lost],
         ("100", "R1"): [lost, lost],
         ("100", "pruned"): [whole, whole | {"test_pca": 5.0}],
+        ("1000", "plain"): [whole],  # none of its other cells could be run
     }
     directory = run.RunDirectory(tmp_path, resumed=False)
     generalisation_study._draw(directory, results, "toy", "pca")
     assert drawn == {
         "100 images, to train": ([0, 2], [2.0, 2.0], None),
         "100 images, to test": ([0, 2], [3.0, 4.0], None),
+        "1000 images, to train": ([0], [2.0], None),
+        "1000 images, to test": ([0], [3.0], None),
     }
 
 
@@ -136,24 +139,27 @@ def test_stability_table_of_hand_written_histories(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "metrics.csv").write_text(text)
 
-    def found(*outcomes, name):
-        return [
-            (
+    def found(name, outcomes):
+        return {
+            seed: (
                 cells.Cell(f"{name}-mnist-seed{seed}", "pretrain", "wgan_mnist"),
                 {"outcome": outcome, "scores": {}},
             )
-            for seed, outcome in enumerate(outcomes)
-        ]
+            for seed, outcome in outcomes.items()
+        }
 
+    ends = {0: "completed", 1: "collapsed", 2: "diverged"}
     results = {
-        ("wgan", "mnist"): found("completed", "collapsed", "diverged", name="wgan"),
-        ("vae", "mnist"): found("completed", name="vae"),
+        ("wgan", "mnist"): found("wgan", ends),
+        ("lsgan", "mnist"): found("lsgan", {1: "completed"}),  # 0 could not be run
+        ("vae", "mnist"): found("vae", {0: "completed"}),
     }
     assert systems_study._stability(results, tmp_path).splitlines() == [
         "| system | data | seed 0 | seed 1 | seed 2 |",
         "| --- | --- | --- | --- | --- |",
         "| WGAN, clipped weights | mnist | completed, lowest 0.25, last 0.90 | "
         "collapsed, lowest 0.00, last 0.00 | diverged |",
+        "| LSGAN | mnist | - | completed | - |",
         "| VAE, dense | mnist | completed | - | - |",
     ]
 

@@ -1,4 +1,4 @@
-"""The rates of the few-shot GAN are chosen on validation characters."""
+"""The few-shot GAN: rates by validation characters, learners that start as trained."""
 
 import pathlib
 import types
@@ -6,6 +6,7 @@ import types
 import numpy as np
 
 from experiments.support import meta_gan
+from gan_transfer import data
 
 
 def test_validation_characters_choose_a_rate_for_every_budget(monkeypatch):
@@ -30,3 +31,17 @@ def test_validation_characters_choose_a_rate_for_every_budget(monkeypatch):
     rates = study._chosen_rates(learners)
     # No examples go with no steps, and take no rate.
     assert rates.tolist() == [[0, 0, 0], [0, *meta_gan.RATES[1:]]]
+
+
+def test_without_steps_a_learner_has_the_generator_that_was_trained():
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 28, 28, 1), np.uint8)
+    split = types.SimpleNamespace(seed=0, test=[types.SimpleNamespace(pixels=pixels)])
+    settings = meta_gan.Settings(None, 4, 1, (0, 5), (0, 1))
+    study = meta_gan.Study(settings, split, pathlib.Path())
+    gan = study._gan(True)
+    trained = gan.averaged_generator
+    trained.set_weights([each + 0.1 for each in trained.get_weights()])
+    learner = study._learner(gan, meta_gan.RATES[0])
+    adapted = learner.adapt(data.to_float(pixels[:10])[None], 0)
+    for found, wanted in zip(adapted.weights, trained.weights, strict=True):
+        np.testing.assert_array_equal(found, wanted)

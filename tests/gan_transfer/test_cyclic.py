@@ -235,6 +235,17 @@ def test_translate_is_the_averaged_translator_at_any_size():
     assert gan.translate(odd[:0]).shape == (0, 7, 10, 1)
 
 
+def test_several_devices_are_refused(monkeypatch):
+    class Two:
+        num_replicas_in_sync = 2
+
+    gan = make()
+    optimizers = [keras.optimizers.Adam() for _ in range(2)]
+    monkeypatch.setattr(tf.distribute, "get_strategy", Two)
+    with pytest.raises(errors.InputError, match="one device"):
+        gan.compile(*optimizers)
+
+
 def test_what_does_not_fit_is_refused(tmp_path):
     with pytest.raises(errors.InputError, match="8x10.*multiples of 4"):
         make(shape=(8, 10, 1))
