@@ -44,7 +44,7 @@ _INNER_RATE = absl_flags.DEFINE_float(
     "inner_rate",
     None,
     "of MAML's inner steps in meta-training, by SGD, before the layers' rates are "
-    "learned; default: 0.02, which is always Reptile's",
+    "learned; default: 0.005, which is always Reptile's",
     lower_bound=1e-8,
 )
 _SECOND_ORDER = absl_flags.DEFINE_boolean(

@@ -160,7 +160,7 @@ class Training:
     inner_batch: int | None = None
     told: bool = False
     share: float = 1.0
-    rate: float = 0.02
+    rate: float = 0.005
     peak: float = 2e-3
 
     def gradients(self, second_order: bool) -> int:
