@@ -45,6 +45,7 @@ _JUDGED = {
     "excess": "share memorised, where above that of real images",
 }
 _ENOUGH_SEEDS = 3
+_JUDGES = ("classifier", "pca")  # extractors; the first that there is, is drawn
 flags.adopt(
     flags.SCALE,
     flags.METHODS,
@@ -112,12 +113,12 @@ def main(argv):
 
 def _report(directory, results, name: str) -> None:
     """Write table, verdict, plot and summary of what ended so far."""
-    judge = "classifier" if _has(results, "test_classifier") else "pca"
-    verdict = _verdict(results, judge)
-    parts = [_table(results), "\n".join(verdict), generalisation.STATES]
+    judges = [kind for kind in _JUDGES if _has(results, f"test_{kind}")] or ["pca"]
+    verdict = _verdict(results, judges)
+    parts = [_table(results, judges), "\n".join(verdict), generalisation.STATES]
     with writing.partial(directory.path("table.md")) as temporary:
         temporary.write_text("\n\n".join(parts) + "\n")
-    _draw(directory, results, name, judge)
+    _draw(directory, results, name, judges[0])
     directory.write_summary(
         {
             "dataset": name,
@@ -155,11 +156,10 @@ def _finite(row: list[dict], name: str) -> list[float]:
     return [value for value in values if math.isfinite(value)]
 
 
-def _table(results) -> str:
-    kinds = [kind for kind in ("classifier", "pca") if _has(results, f"test_{kind}")]
+def _table(results, judges: list[str]) -> str:
     columns = [
         (f"{label} ({kind})", f"{key}_{kind}")
-        for kind in kinds
+        for kind in judges
         for label, key in (
             ("train", "train"),
             ("test", "test"),
@@ -198,13 +198,13 @@ def _judged(row: list[dict], measure: str, judge: str) -> list[float]:
     return [max(0.0, share - real) for share, real in pairs]
 
 
-def _verdict(results, judge: str) -> list[str]:
+def _verdict(results, judges: list[str]) -> list[str]:
     """For every count and measure, the rows all of whose seeds lie beside plain's."""
     lines, compared = [], 0
     for count in dict.fromkeys(count for count, _ in results):
         rows = {m: row for (number, m), row in results.items() if number == count}
         plain = rows.pop("plain", [])
-        for measure, text in _JUDGED.items():
+        for judge, (measure, text) in itertools.product(judges, _JUDGED.items()):
             base = _judged(plain, measure, judge)
             values = {m: _judged(row, measure, judge) for m, row in rows.items()}
             values = {m: v for m, v in values.items() if len(v) >= _ENOUGH_SEEDS}

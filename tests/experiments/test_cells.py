@@ -167,7 +167,7 @@ def test_the_verdict_needs_three_seeds_apart_in_every_measure():
         ("all", "plain"): runs(test=(4, 5), gap=(1, 2)),
         ("all", "R1"): runs(test=(1, 2), gap=(1, 2)),
     }
-    assert generalisation_study._verdict(results, "pca") == [
+    assert generalisation_study._verdict(results, ["pca"]) == [
         "100 images, distance to the test images (pca) against plain (5), all seeds "
         "apart: better R1; worse pruned.",
         "100 images, gap from the training to the test images, where above 0 (pca) "
@@ -177,6 +177,12 @@ def test_the_verdict_needs_three_seeds_apart_in_every_measure():
         "These are 9 comparisons; of two rows that do not differ, 3 against 3 seeds "
         "lie apart in one of 10 cases.",
     ]
+    for row in results.values():
+        for found in row:
+            found |= {name[:-3] + "classifier": x for name, x in found.items()}
+    both = generalisation_study._verdict(results, ["classifier", "pca"])
+    assert [line.count("(pca)") for line in both] == [0, 0, 0, 1, 1, 1, 0]
+    assert both[0] == both[3].replace("(pca)", "(classifier)")
     # Who has learned nothing is no better for copying less than real images do.
     nothing = runs(
         test=(50, 60, 70), gap=(-9, -8, -7), memorised=(0, 0, 0), memorised_real=real
@@ -185,10 +191,10 @@ def test_the_verdict_needs_three_seeds_apart_in_every_measure():
         test=(1, 2, 3), gap=(-1, 0, 0), memorised=(0.1, 0.4, 0.3), memorised_real=real
     )
     first, *others, _ = generalisation_study._verdict(
-        {("100", "plain"): few, ("100", "two stages"): nothing}, "pca"
+        {("100", "plain"): few, ("100", "two stages"): nothing}, ["pca"]
     )
     assert first.endswith("better none; worse two stages.")
     assert all(line.endswith("better none; worse none.") for line in others)
     del results["100", "plain"]
-    (none,) = generalisation_study._verdict(results, "pca")
+    (none,) = generalisation_study._verdict(results, ["pca"])
     assert none.startswith("No verdict: plain and another row need 3 whole runs")
