@@ -45,7 +45,7 @@ _JUDGED = {
     "excess": "share memorised, where above that of real images",
 }
 _ENOUGH_SEEDS = 3
-_JUDGES = ("classifier", "pca")  # extractors; the first that there is, is drawn
+_EXTRACTORS = ("classifier", "pca")  # the first that there is, is drawn
 flags.adopt(
     flags.SCALE,
     flags.METHODS,
@@ -113,7 +113,7 @@ def main(argv):
 
 def _report(directory, results, name: str) -> None:
     """Write table, verdict, plot and summary of what ended so far."""
-    judges = [kind for kind in _JUDGES if _has(results, f"test_{kind}")] or ["pca"]
+    judges = [kind for kind in _EXTRACTORS if _has(results, f"test_{kind}")] or ["pca"]
     verdict = _verdict(results, judges)
     parts = [_table(results, judges), "\n".join(verdict), generalisation.STATES]
     with writing.partial(directory.path("table.md")) as temporary:
