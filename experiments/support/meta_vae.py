@@ -1,37 +1,15 @@
-"""Meta-training and meta-test of a VAE on characters, cell by cell."""
+"""Meta-test of a VAE on characters, cell by cell."""
 
 import dataclasses
 import pathlib
 import time
 
-from experiments.support import flags, meta_characters, meta_context, meta_study
+from experiments.support import meta_characters, meta_context, meta_vae_training
 
-# Method -> share of the budget, whether it meta-learns by Reptile, inner steps, tasks
-# of an update, support and query examples of each. What has half the budget starts from
-# WARM, plain pretraining for the other half: from random weights it is far behind.
-WARM = "warm_up"
-_TRAINED = {
-    "pretrain": (1.0, False, 0, 1, 1, 0),
-    WARM: (0.5, False, 0, 1, 1, 0),
-    "maml": (0.5, False, 5, 4, 5, 15),
-    "reptile": (0.5, True, 8, 4, 5, 15),
-    "context": (0.5, False, 0, 4, 1, 14),
-}
 METHODS = ("scratch", "pretrain", "maml", "reptile", "context", "descriptor")
-INNER_RATE, INNER_BATCH = 3e-4, 10
 # The adaptation's rates; validation characters choose one per method and budget.
 RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
 _ALL = (".*",)
-
-
-def images_per_update(method: str) -> int:
-    """Gradients of an image in one update of a method."""
-    _, reptile, steps, tasks, support, query = _TRAINED[method]
-    if method in ("pretrain", WARM):
-        return flags.BATCH_SIZE.value
-    if method == "context":
-        return tasks * query
-    return tasks * (steps * INNER_BATCH if reptile else steps * support + query)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,19 +29,6 @@ class Settings:
     shots: tuple[int, ...]
     adaptation: tuple[int, ...]
     adapting: tuple[str, ...]
-
-
-def _outer(reptile: bool, steps: int):
-    """The meta-optimizer: for Reptile its outer rate, falling from 1 to 0."""
-    import keras
-
-    if reptile:
-        rate = keras.optimizers.schedules.PolynomialDecay(1.0, steps, 0.01)
-        return keras.optimizers.SGD(rate)
-    rate = keras.optimizers.schedules.CosineDecay(
-        flags.LEARNING_RATE.value, steps, alpha=0.01
-    )
-    return keras.optimizers.Adam(rate)
 
 
 class Study(meta_characters.Study):
@@ -104,9 +69,9 @@ class Study(meta_characters.Study):
         import numpy as np
 
         if method == "context":
-            return meta_context.test(self, self.trained("context").network)
+            return meta_context.test(self, self.trained("context"))
         if method == "descriptor":
-            return meta_context.zero_shot(self, self.trained("context").network)
+            return meta_context.zero_shot(self, self.trained("context"))
         rates = self.chosen_rates(method)
         start = self.start(method)
         found = self.test(method, self.split.test, lambda task, shots: start, rates)
@@ -118,73 +83,30 @@ class Study(meta_characters.Study):
             if method == "scratch":
                 self.starts[method] = self._first
             else:
-                self.starts[method] = self.trained(method).network.get_weights()
+                self.starts[method] = self.trained(method).get_weights()
         return self.starts[method]
 
     def trained(self, method: str):
-        """The meta-learner of a method, trained, or trained on where it was stopped."""
+        """The network of a training, trained on where it was stopped."""
         import keras
 
-        from gan_transfer import few_shot_vae, meta_learning, schedule
         from gan_transfer.networks import meta
 
-        share, reptile, inner_steps, tasks, support, query = _TRAINED[method]
-        kind = meta_learning.Reptile if reptile else meta_learning.MAML
         keras.utils.set_random_seed(self.split.seed)
-        context = method == "context"
-        learner = kind(self._build(context=context), seed=self.split.seed)
-        if method in ("maml", "reptile"):
-            learner.network.set_weights(self.start(WARM))
-        elif context:
-            meta.begin_blind(learner.network, self.trained(WARM).network)
-        objective = few_shot_vae.MinusBound(self.latent_dim)
-        if context:
-            objective = few_shot_vae.ContextBound(self.latent_dim, max(support, 10))
-        per_update = images_per_update(method)
-        epochs = flags.EVALUATIONS.value
-        steps = meta_characters.updates(
-            share * self.settings.steps, flags.BATCH_SIZE.value, per_update
-        )
-        epoch_steps = -(-steps // epochs)
-
-        def compile_phase(phase):
-            learner.compile(
-                _outer(reptile, epochs * epoch_steps),
-                objective,
-                inner_rates=dict.fromkeys(self.settings.adapting, INNER_RATE),
-                inner_steps=inner_steps,
-                inner_batch=INNER_BATCH if reptile else None,
-                inner_optimizer="adam",
-                first_order=True,
-            )
-
-        schedule.train(
-            learner,
-            [schedule.Phase("all", 1.0, lambda: None)],
-            compile_phase,
-            lambda start: self._batches(method, tasks, support, query, start),
+        network = self._build(context=method == "context")
+        if method == "context":
+            meta.begin_blind(network, self.trained(meta_vae_training.WARM))
+        elif meta_vae_training.TRAININGS[method].inner_steps:
+            network.set_weights(self.start(meta_vae_training.WARM))
+        meta_vae_training.train(
+            network,
+            method,
+            self.split,
             self.cell(method),
-            epochs=epochs,
-            epoch_steps=epoch_steps,
-            images_per_step=per_update,
-            verbose=2 if flags.VERBOSE.value else 0,
+            steps=self.settings.steps,
+            adapting=self.settings.adapting,
         )
-        meta_study.save_networks(self.cell(method), learner)
-        return learner
-
-    def _batches(self, method, count: int, support: int, query: int, start: int):
-        from gan_transfer import data, tasks
-
-        seed = self.split.seed
-        if method not in ("pretrain", WARM):
-            return tasks.batches(
-                self.split.rotated(), count, support, query, seed=seed, start=start
-            )
-        # One "task" of images of all characters: plain training.
-        stream = data.batches(
-            self.split.drawings(), flags.BATCH_SIZE.value, seed=seed, start=start
-        )
-        return stream.map(lambda images: ((images[None, :1],), (images[None],)))
+        return network
 
     def chosen_rates(self, method: str) -> list[list[float]]:
         """The rates that the validation characters chose.

@@ -6,8 +6,8 @@ import pytest
 from absl import flags as absl_flags
 from absl.testing import flagsaver
 
-from experiments import generalisation_study, systems_study
-from experiments.support import cells, ranking
+from experiments import systems_study
+from experiments.support import cells, generalisation_report, ranking, systems
 from gan_transfer import errors
 
 
@@ -123,7 +123,7 @@ def test_the_ranking_counts_pairs_whose_seeds_lie_apart():
 def test_what_the_ranking_compares_is_shown_as_many_images(scale):
     shown = {}
     for name in ranking.PUBLISHED["mnist"]:
-        row = systems_study.ROWS[name]
+        row = systems.ROWS[name]
         cell = cells.Cell(name, row.script, row.flagfile)
         text = (cells.FLAGS / row.script / f"{row.flagfile}.flags").read_text()
         pairs = [line.lstrip("-").split("=") for line in text.splitlines()[1:]]
@@ -167,7 +167,7 @@ def test_the_verdict_needs_three_seeds_apart_in_every_measure():
         ("all", "plain"): runs(test=(4, 5), gap=(1, 2)),
         ("all", "R1"): runs(test=(1, 2), gap=(1, 2)),
     }
-    assert generalisation_study._verdict(results, ["pca"]) == [
+    assert generalisation_report.verdict(results, ["pca"]) == [
         "100 images, distance to the test images (pca) against plain (5), all seeds "
         "apart: better R1; worse pruned.",
         "100 images, gap from the training to the test images, where above 0 (pca) "
@@ -180,7 +180,7 @@ def test_the_verdict_needs_three_seeds_apart_in_every_measure():
     for row in results.values():
         for found in row:
             found |= {name[:-3] + "classifier": x for name, x in found.items()}
-    both = generalisation_study._verdict(results, ["classifier", "pca"])
+    both = generalisation_report.verdict(results, ["classifier", "pca"])
     assert [line.count("(pca)") for line in both] == [0, 0, 0, 1, 1, 1, 0]
     assert both[0] == both[3].replace("(pca)", "(classifier)")
     # Who has learned nothing is no better for copying less than real images do.
@@ -190,11 +190,11 @@ def test_the_verdict_needs_three_seeds_apart_in_every_measure():
     few = runs(
         test=(1, 2, 3), gap=(-1, 0, 0), memorised=(0.1, 0.4, 0.3), memorised_real=real
     )
-    first, *others, _ = generalisation_study._verdict(
+    first, *others, _ = generalisation_report.verdict(
         {("100", "plain"): few, ("100", "two stages"): nothing}, ["pca"]
     )
     assert first.endswith("better none; worse two stages.")
     assert all(line.endswith("better none; worse none.") for line in others)
     del results["100", "plain"]
-    (none,) = generalisation_study._verdict(results, ["pca"])
+    (none,) = generalisation_report.verdict(results, ["pca"])
     assert none.startswith("No verdict: plain and another row need 3 whole runs")

@@ -7,8 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from experiments import generalisation_study, systems_study
-from experiments.support import cells, figures, run
+from experiments.support import cells, figures, generalisation_report, run, systems
 from gan_transfer import metrics, pretrained
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -110,7 +109,7 @@ def test_a_seed_that_diverged_is_left_out_of_the_plot(tmp_path, monkeypatch):
         ("1000", "plain"): [whole],  # none of its other cells could be run
     }
     directory = run.RunDirectory(tmp_path, resumed=False)
-    generalisation_study._draw(directory, results, "toy", "pca")
+    generalisation_report.draw(directory, results, "toy", "pca")
     assert drawn == {
         "100 images, to train": ([0, 2], [2.0, 2.0], None),
         "100 images, to test": ([0, 2], [3.0, 4.0], None),
@@ -154,7 +153,7 @@ def test_stability_table_of_hand_written_histories(tmp_path):
         ("lsgan", "mnist"): found("lsgan", {1: "completed"}),  # 0 could not be run
         ("vae", "mnist"): found("vae", {0: "completed"}),
     }
-    assert systems_study._stability(results, tmp_path).splitlines() == [
+    assert systems.stability(results, tmp_path).splitlines() == [
         "| system | data | seed 0 | seed 1 | seed 2 |",
         "| --- | --- | --- | --- | --- |",
         "| WGAN, clipped weights | mnist | completed, lowest 0.25, last 0.90 | "

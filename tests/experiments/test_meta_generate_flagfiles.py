@@ -8,8 +8,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from absl import flags as absl_flags
-from absl.testing import flagsaver
 
 from experiments.support import meta_characters, meta_reptile, meta_stored, meta_vae
 from gan_transfer import (
@@ -20,7 +18,6 @@ from gan_transfer import (
     meta_database,
     meta_learning,
     metrics,
-    schedule,
 )
 from gan_transfer.networks import meta
 
@@ -259,35 +256,6 @@ def test_split_shares_no_alphabet_and_turns_training_characters(characters):
     np.testing.assert_array_equal(data.to_uint8(query), held[1])
     rows = {each.tobytes() for each in data.to_uint8(support)}
     assert not rows & {each.tobytes() for each in held[1]}
-
-
-def test_equal_compute_counts_gradients_of_images():
-    assert meta_characters.updates(100, 64, 160) == 40
-    assert meta_vae.images_per_update("maml") == 4 * (5 * 5 + 15)
-    assert meta_vae.images_per_update("reptile") == 4 * 8 * 10
-    assert meta_vae.images_per_update("context") == 4 * 14
-
-
-def test_all_methods_take_as_many_gradients_of_images(
-    characters, monkeypatch, tmp_path
-):
-    spent = {}
-    absl_flags.FLAGS.mark_as_parsed()
-
-    def count(learner, phases, compile_phase, batches, directory, **kwargs):
-        updates = kwargs["epochs"] * kwargs["epoch_steps"]
-        spent[directory.name[: -len("-seed0")]] = updates * kwargs["images_per_step"]
-
-    monkeypatch.setattr(schedule, "train", count)
-    settings = meta_vae.Settings("vae_dense", 4000, (0, 5), (0, 1), (".*",))
-    with flagsaver.flagsaver(batch_size=64, evaluations=4):
-        study = meta_vae.Study(settings, split_of(characters), tmp_path)
-        for method in ("pretrain", "maml", "reptile", "context"):
-            study.trained(method)
-    assert spent["pretrain"] == 4000 * 64
-    assert spent["warm_up"] + spent["maml"] == spent["pretrain"]
-    assert spent["warm_up"] + spent["reptile"] == spent["pretrain"]
-    assert spent["warm_up"] + spent["context"] == pytest.approx(256000, rel=0.01)
 
 
 @pytest.mark.parametrize(

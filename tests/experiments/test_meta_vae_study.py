@@ -1,12 +1,21 @@
 """What adapts in the few-shot study of the VAEs, and its class embeddings."""
 
+import dataclasses
 import types
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from absl import flags as absl_flags
+from absl.testing import flagsaver
 
-from experiments.support import meta_context, meta_vae
+from experiments.support import (
+    meta_characters,
+    meta_context,
+    meta_vae,
+    meta_vae_training,
+)
+from gan_transfer import schedule
 
 PATTERNS = ("generator.*",)
 
@@ -39,6 +48,34 @@ def test_baselines_adapt_all_layers_whatever_adapting_says(study):
     assert 0 < len(generator) < len(names)
     assert moved["maml"] == moved["reptile"] == generator
     assert moved["scratch"] == moved["pretrain"] == set(names)
+
+
+def test_equal_compute_counts_gradients_of_images():
+    assert meta_characters.updates(100, 64, 160) == 40
+    ways = meta_vae_training.TRAININGS
+    assert ways["maml"].gradients() == 4 * (5 * 5 + 15)
+    assert ways["reptile"].gradients() == 4 * 8 * 10
+    assert ways["context"].gradients() == 4 * 14
+
+
+def test_all_methods_take_as_many_gradients_of_images(study, monkeypatch, tmp_path):
+    spent = {}
+    absl_flags.FLAGS.mark_as_parsed()
+
+    def count(learner, phases, compile_phase, batches, directory, **kwargs):
+        updates = kwargs["epochs"] * kwargs["epoch_steps"]
+        spent[directory.name[: -len("-seed0")]] = updates * kwargs["images_per_step"]
+
+    monkeypatch.setattr(schedule, "train", count)
+    settings = dataclasses.replace(study.settings, steps=4000)
+    with flagsaver.flagsaver(batch_size=64, evaluations=4):
+        study = meta_vae.Study(settings, study.split, tmp_path)
+        for method in ("pretrain", "maml", "reptile", "context"):
+            study.trained(method)
+    assert spent["pretrain"] == 4000 * 64
+    assert spent["warm_up"] + spent["maml"] == spent["pretrain"]
+    assert spent["warm_up"] + spent["reptile"] == spent["pretrain"]
+    assert spent["warm_up"] + spent["context"] == pytest.approx(256000, rel=0.01)
 
 
 class Conditioned:
