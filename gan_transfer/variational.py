@@ -274,19 +274,24 @@ class VAE(sampling.Generative):
 
     def log_likelihood(
         self, images: np.ndarray, samples: int = 5000, seed: int = 0
-    ) -> np.ndarray:
-        """Importance-weighted estimate of log p(x) per image, float64 `[N]` (C 3.3.2).
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Importance-weighted estimate of log p(x), and L, per image (C 3.3.2).
 
-        log 1/K sum_k p(x | z_k) p(z_k) / q(z_k | x) with z_k ~ q(z | x): a lower bound
-        in expectation, tighter with every sample (Burda et al. 2016, equation 8).
+        log 1/K sum_k w_k, w_k = p(x | z_k) p(z_k) / q(z_k | x) with z_k ~ q(z | x): a
+        lower bound in expectation, tighter with every sample (Burda et al. 2016,
+        equation 8). L is the mean of the log w_k; the gap between the two varies from
+        image to image far less than either.
 
         Args:
             images: float32 `[N, H, W, C]` in [-1, 1].
             samples: K.
             seed: fixes the binary images and the latents.
+
+        Returns:
+            The estimates and the bounds, float64 `[N]` each.
         """
         block = min(samples, 500)
-        estimates = []
+        estimates, bounds = [], []
         for number, image in enumerate(images):
             image = tf.constant(image[None])
             logs = [
@@ -295,7 +300,8 @@ class VAE(sampling.Generative):
             ]
             values = np.concatenate(logs).astype(np.float64)[:samples]
             estimates.append(np.logaddexp.reduce(values) - math.log(samples))
-        return np.array(estimates)
+            bounds.append(values.mean())
+        return np.array(estimates), np.array(bounds)
 
     @tf.function(reduce_retracing=True, autograph=False)
     def _log_weights(self, image, key, count: int) -> tf.Tensor:
