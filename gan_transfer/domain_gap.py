@@ -46,11 +46,13 @@ class DomainGap:
     Attributes:
         count: target images.
         new_layers: whether size or classes are not the source's: some layers are new.
+        conditional: whether the source has classes.
         gaps: one per extractor.
     """
 
     count: int
     new_layers: bool
+    conditional: bool
     gaps: dict[str, Gap]
 
     @property
@@ -72,15 +74,15 @@ class DomainGap:
         """The recipe that fits, a name of `recipes.RECIPES` (document A 3.2(2)).
 
         Up to 10 images: `latent_head` where the source makes such images already
-        (nearness 0.6 or more), else `cross_domain_correspondence`; above 5,000
-        `fine_tune`; between them, and where some layers are new,
+        (nearness 0.6 or more) and has no classes, else `cross_domain_correspondence`;
+        above 5,000 `fine_tune`; between them, and where some layers are new,
         `freeze_discriminator`.
         """
         if self.count > _MANY:
             return "fine_tune"
         if self.count > _FEW or self.new_layers:
             return "freeze_discriminator"
-        if self.nearness >= _NEAR:
+        if self.nearness >= _NEAR and not self.conditional:
             return "latent_head"
         return "cross_domain_correspondence"
 
@@ -118,6 +120,7 @@ def measure(
     extractors: dict[str, features.Extractor],
     *,
     new_layers: bool = False,
+    conditional: bool = False,
     seed: int = 0,
 ) -> DomainGap:
     """The gap between two sets of images, per extractor (documents B 3.2, B 5).
@@ -133,6 +136,7 @@ def measure(
         target: uint8 `[M, H, W, C]`, M at least 2; a seeded 2,000 of them are used.
         extractors: by name.
         new_layers: see `DomainGap`.
+        conditional: see `DomainGap`.
         seed: fixes subsets and splits.
 
     Raises:
@@ -152,7 +156,7 @@ def measure(
         )
         for name, extractor in extractors.items()
     }
-    return DomainGap(len(target), new_layers, gaps)
+    return DomainGap(len(target), new_layers, conditional, gaps)
 
 
 def _gap(source: np.ndarray, target: np.ndarray, seed: int) -> Gap:

@@ -78,7 +78,10 @@ def _table(levers, results, judges: list[str]) -> str:
             count,
             levers[method],
             method,
-            *(cells.spread(_finite(row, key)) for _, key in columns),
+            *(
+                cells.spread([found.get(key, math.nan) for found in row])
+                for _, key in columns
+            ),
             cells.outcomes(row),
         ]
         for (count, method), row in results.items()
@@ -102,7 +105,7 @@ def _judged(row: list[dict], measure: str, judge: str) -> list[float]:
 
 def verdict(results, judges: list[str]) -> list[str]:
     """For every count and measure, the rows all of whose seeds lie beside plain's."""
-    lines, compared = [], 0
+    lines, compared, fewest = [], 0, math.inf
     for count in dict.fromkeys(count for count, _ in results):
         rows = {m: row for (number, m), row in results.items() if number == count}
         plain = rows.pop("plain", [])
@@ -113,6 +116,7 @@ def verdict(results, judges: list[str]) -> list[str]:
             if not values or len(base) < _ENOUGH_SEEDS:
                 continue
             compared += len(values)
+            fewest = min(fewest, len(base), *map(len, values.values()))
             better = [m for m, each in values.items() if max(each) < min(base)]
             worse = [m for m, each in values.items() if min(each) > max(base)]
             lines.append(
@@ -121,8 +125,12 @@ def verdict(results, judges: list[str]) -> list[str]:
                 f"{', '.join(better) or 'none'}; worse {', '.join(worse) or 'none'}."
             )
     if lines:
-        chance = f"These are {compared} comparisons; of two rows that do not differ, 3 "
-        return [*lines, chance + "against 3 seeds lie apart in one of 10 cases."]
+        cases = math.comb(2 * fewest, fewest) // 2
+        chance = (
+            f"These are {compared} comparisons; of two rows that do not differ, "
+            f"{fewest} against {fewest} seeds lie apart in one of {cases} cases."
+        )
+        return [*lines, chance]
     return [f"No verdict: plain and another row need {_ENOUGH_SEEDS} whole runs each."]
 
 

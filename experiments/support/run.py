@@ -25,7 +25,7 @@ _TEMPORARY = ".tmp"
 # Where things lie and how much is printed does not make another experiment.
 _NOT_COMPARED = frozenset({"out_dir", "data_dir", "verbose"})
 # Cells of studies are kept one by one: more of them do not make another study.
-_NOT_COMPARED |= {"methods", "tests", "targets", "counts", "seeds"}
+_NOT_COMPARED |= {"methods", "tests", "targets", "datasets", "counts", "seeds"}
 # What runs write: an overwritten run loses these, and in the folders that runs make
 # all that ends like them.
 _FILES = """

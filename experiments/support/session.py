@@ -134,7 +134,8 @@ class Session:
             rows = callbacks.restore(self.model, self.run.folder)
         except errors.InputError:  # saved in the phase before, other optimizers
             return
-        if rows:
+        # Nor are the networks of that phase what this run was to end with.
+        if rows and int(self.model.updates.numpy()) > self.model.phase_start:
             stopped = {"outcome": error.outcome, "stopped": str(error)}
             self.finish(rows, lambda: about() | stopped)
             kept = "best" if self.best.exists() else "last"

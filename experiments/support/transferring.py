@@ -194,7 +194,11 @@ def _gap(name: str, images):
     target = subsets.some(images.train, _SAMPLES)
     both = np.concatenate([shown[: _SAMPLES // 2], target])
     gap = domain_gap.measure(
-        shown, images.train, judging.extractors(both), new_layers=new_layers
+        shown,
+        images.train,
+        judging.extractors(both),
+        new_layers=new_layers,
+        conditional=source.classes > 0,
     )
     print(f"domain gap {name} -> {images.name}, {len(shown):,} samples:")
     for kind, each in gap.gaps.items():

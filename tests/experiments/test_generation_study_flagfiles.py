@@ -163,6 +163,36 @@ def test_stability_table_of_hand_written_histories(tmp_path):
     ]
 
 
+def test_rows_with_images_of_their_own_have_the_scores_that_there_are(tmp_path):
+    colour = {"pca_kernel_bsds500_train_50": 1.5, "precision_pca_bsds500_train_50": 0.5}
+    pairs = {"forward_truth_l1": 0.25, "forward_kcd_outline_5k": 0.5}
+    results = {}
+    for name, dataset, scores in (
+        ("document_b", "bsds500_train", colour),
+        ("cyclegan", "mnist to outline", pairs),
+    ):
+        summary = {"outcome": "completed", "dataset": dataset, "scores": scores}
+        cell = cells.Cell(f"{name}-seed0", "pretrain", "any")
+        results[name, None] = {0: (cell, summary)}
+    header, _, *rows = systems._table(results, tmp_path).splitlines()
+    names = [each.strip() for each in header.split("|")]
+    found = [
+        dict(zip(names, (each.strip() for each in row.split("|")), strict=True))
+        for row in rows
+    ]
+    targets = [
+        "`make pretrain-document-b-256`",
+        "`make pretrain-cyclegan-mnist-outline`",
+    ]
+    assert [row["make target"] for row in found] == targets
+    assert [row["data"] for row in found] == ["bsds500_train", "mnist to outline"]
+    assert [row["kernel, pixels"] for row in found] == ["1.5", "-"]
+    assert [row["precision, pixels"] for row in found] == ["0.5", "-"]
+    assert [row["error to the truth"] for row in found] == ["-", "0.25"]
+    assert {row["fcd"] + row["pca"] for row in found} == {"--"}
+    assert found[1]["pictures"] == "[grid](cells/cyclegan-seed0/samples.png)"
+
+
 def test_unknown_rows_are_refused(command, tmp_path):
     for script, words, said in (
         ("systems_study", "--methods=wgan,typo", "--methods=typo: should be among"),

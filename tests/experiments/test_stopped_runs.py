@@ -2,10 +2,13 @@
 
 import json
 import math
+import pathlib
+import types
 
 import pytest
+import tensorflow as tf
 
-from experiments.support import judging, translation
+from experiments.support import judging, session, translation
 from gan_transfer import callbacks, errors, pretrained
 
 LEFT = {"summary.json", "samples.png", "losses.png", "averaged_generator.keras"}
@@ -87,6 +90,31 @@ def test_a_run_that_diverges_at_once_has_nothing_to_keep(
     assert done.returncode == 2
     assert "training diverged" in done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"flags.txt"}
+
+
+@pytest.mark.parametrize(("updates", "kept"), [(2, []), (3, [3])])
+def test_networks_of_an_earlier_phase_are_not_the_runs(monkeypatch, updates, kept):
+    """A pruned network that diverges at once leaves the one it was to be cut from."""
+
+    class Finishing:
+        model = types.SimpleNamespace(updates=tf.Variable(0), phase_start=2)
+        run = types.SimpleNamespace(folder="folder")
+        best = pathlib.Path("none")
+        finished = ()
+
+        def finish(self, rows, about):
+            assert about()["outcome"] == "diverged"
+            self.finished = rows
+
+    def restore(model, folder):
+        model.updates.assign(updates)
+        return [updates]
+
+    monkeypatch.setattr(callbacks, "restore", restore)
+    stopping = Finishing()
+    error = errors.Diverged("training diverged")
+    session.Session._salvage(stopping, error, dict)
+    assert list(stopping.finished) == kept
 
 
 def test_a_run_that_ends_is_completed_and_logs_its_coverage(finished):

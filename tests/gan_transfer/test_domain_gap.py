@@ -23,9 +23,9 @@ def halves(images):
     return tf.reshape(images, [-1, 6])[:, :3]
 
 
-def gap(nearness, count=100, new_layers=False):
+def gap(nearness, count=100, new_layers=False, conditional=False):
     one = domain_gap.Gap(1.0, 0.1, 0.0, 0.1, recall=nearness / 2, own_recall=0.5)
-    return domain_gap.DomainGap(count, new_layers, {"pca": one})
+    return domain_gap.DomainGap(count, new_layers, conditional, {"pca": one})
 
 
 def test_a_target_of_the_source_itself_is_near():
@@ -87,9 +87,9 @@ def test_three_images_have_no_floor_and_one_is_refused():
 def test_nearness_is_the_mean_of_the_extractors_and_at_most_one():
     one = domain_gap.Gap(1.0, 0.1, 0.0, 0.1, recall=0.9, own_recall=0.6)
     gaps = {"a": one, "b": dataclasses.replace(one, recall=0.12)}
-    assert domain_gap.DomainGap(9, False, gaps).nearness == pytest.approx(0.6)
+    assert domain_gap.DomainGap(9, False, False, gaps).nearness == pytest.approx(0.6)
     nothing = dataclasses.replace(one, recall=0.0, own_recall=0.0)
-    assert domain_gap.DomainGap(9, False, {"a": nothing}).nearness == 0.0
+    assert domain_gap.DomainGap(9, False, False, {"a": nothing}).nearness == 0.0
 
 
 @pytest.mark.parametrize(
@@ -109,6 +109,12 @@ def test_the_recipe_follows_count_and_nearness(nearness, count, new_layers, reci
     assert found.recipe == recipe in recipes.RECIPES
     (advised,) = re.findall(r"\bby ([a-z]+(?:_[a-z]+)+)\b", found.advice())
     assert advised == recipe
+
+
+def test_a_source_with_classes_gets_no_latent_head():
+    found = gap(0.6, 10, conditional=True)
+    assert found.recipe == "cross_domain_correspondence"
+    assert not gap(0.6, 10).conditional
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gan_transfer import adversarial, augmentation, losses, regularization
+from gan_transfer import (
+    adversarial,
+    augmentation,
+    losses,
+    regularization,
+    strategies,
+)
 from gan_transfer.networks import attention, convolutional, presets
 
 GOLDEN = pathlib.Path(__file__).parent.parent / "golden" / "gan.json"
@@ -41,6 +47,7 @@ CASES = {
         "penalties": (regularization.R1(0.1), regularization.R2(0.1)),
         "penalize_every": 4,
     },
+    "dynamic_sparse": {"density": 0.3},
     "sngan": {"model": "sngan", "loss": losses.hinge},
     "sagan": {"model": "sagan", "loss": losses.hinge, "classes": 3},
     "prelu": {"model": "prelu"},
@@ -56,7 +63,15 @@ CASES = {
 GAMMA = 0.5
 
 
-def make(classes=0, dropout=0.0, norm="none", model=None, rate=1e-3, **settings):
+def make(
+    classes=0,
+    dropout=0.0,
+    norm="none",
+    model=None,
+    rate=1e-3,
+    density=None,
+    **settings,
+):
     keras.utils.set_random_seed(0)
     if model is None:
         networks = (
@@ -76,6 +91,9 @@ def make(classes=0, dropout=0.0, norm="none", model=None, rate=1e-3, **settings)
         if isinstance(layer, attention.SelfAttention):
             layer.gamma.assign(GAMMA)
     gan = adversarial.GAN(*networks, seed=5)
+    if density is not None:
+        shares = dict.fromkeys(gan.networks(), density)
+        strategies.dynamic(gan, shares, updates=8, every=2)
     gan.compile(*(keras.optimizers.Adam(rate, 0.5) for _ in networks), **settings)
     return gan
 
