@@ -154,6 +154,11 @@ def main(argv):
                 for (name, seed), each in results.items()
                 if "rates" in each
             },
+            "predictor_chose": {
+                f"seed{seed}": meta_stored.choices(each, settings)
+                for (name, seed), each in results.items()
+                if name == meta_stored.PREDICTOR
+            },
             "seconds_to_adapt_to_a_task": seconds,
         }
     )

@@ -81,6 +81,12 @@ def main(argv):
         raise absl_flags.Error(
             f"--inner={_INNER.value} is for {', '.join(able)}, not for {model}"
         )
+    least = meta_restoration.TASKS * meta_restoration.SHOTS
+    if flags.TASKS.value < least:
+        raise absl_flags.Error(
+            f"--tasks={flags.TASKS.value}: should be at least {least}: an update of "
+            "plain pretraining looks at an image of as many"
+        )
     with console.quiet_tensorflow():
         import keras  # noqa: F401
     names = restoration_data.PHOTOGRAPHS.value, _TEST_PHOTOGRAPHS.value

@@ -61,7 +61,8 @@ class ContextBound:
     The context of a task is the mean over some of its images of the posterior mean
     that the network itself gives them at context 0; without any image it is 0. In
     training the first c of a task's images are those, c uniform in 0 .. `most`, and the
-    bound of the others is the loss: every image runs through the network once. After
+    bound of the others is the loss: every image runs through the network once (where c
+    is 0 the first one twice). After
     Edwards and Storkey, "Towards a Neural Statistician", ICLR 2017.
 
     Attributes:

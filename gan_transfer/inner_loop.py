@@ -69,7 +69,7 @@ class InnerLoop:
 
         Raises:
             InputError: a pattern matches no layer, nothing adapts, `batch` or
-                `optimizer` is out of range, or a trainable layer keeps state.
+                `optimizer` is out of range, or a layer keeps state.
         """
         if batch is not None and batch < 1:
             raise errors.InputError(f"inner batch is {batch}; choose at least 1")
@@ -190,9 +190,11 @@ def _adam(slopes, moments, number):
 
 def _refuse_state(network: keras.Model) -> None:
     for layer in network.layers:
-        if layer.trainable and layer.non_trainable_variables:
+        # A frozen batch norm is still; frozen dropout goes on to drop.
+        drops = getattr(layer, "seed_generator", None) is not None
+        if (layer.trainable or drops) and layer.non_trainable_variables:
             raise errors.InputError(
                 f"layer {layer.name} keeps state "
                 f"({layer.non_trainable_variables[0].name}), which tasks would share; "
-                "use group norm and no dropout, or freeze the layer"
+                "use no dropout, and group norm or a frozen batch norm"
             )

@@ -19,8 +19,8 @@ class MetaLearner(training.Procedure):
 
     After `compile`, `fit` takes batches of tasks `(support, query)`, each a tensor or a
     tuple of tensors `[tasks, shots, ...]`. All tasks of a batch run inside the one
-    compiled step. Batch norm and dropout keep state that tasks would share, so layers
-    with state are refused unless frozen.
+    compiled step. Batch norm and dropout keep state that tasks would share, so they are
+    refused, but for a frozen batch norm.
 
     Attributes:
         network: the network whose weights are the learned start.

@@ -266,7 +266,7 @@ def _batches(way: Training, tasks: list[Held], seed: int) -> Callable:
 
     def mixed(start):
         """As many images, each of another task, as the query of a single one."""
-        count = min(TASKS * SHOTS, len(tasks))
+        count = TASKS * SHOTS
         stream = meta_tasks.batches(tasks, count, 1, 0, seed=seed, start=start)
 
         def one(support, query):

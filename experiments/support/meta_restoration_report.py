@@ -34,6 +34,7 @@ def write(directory, cells: list[dict], study, seeds: int, pictures: dict) -> No
         if study.settings.model == "restorer_gray":
             title += "; the shipped restorer has seen most of these damages"
         lines += meta_study.table(values, part, columns, title)
+        lines += by_kind(values, part, [task.group for task in tasks[part]], columns)
         verdict[part] = _verdict(values, part)
         lines += [*(f"- {line}" for line in verdict[part]), ""]
         for examples in meta_adaptation.EXAMPLES:
@@ -60,6 +61,36 @@ def write(directory, cells: list[dict], study, seeds: int, pictures: dict) -> No
     found = {"verdict": verdict, "seconds_to_adapt_to_a_task": seconds}
     directory.write_summary(_summary(study, seeds) | pictures | found)
     print(f"adapting to one task took {max(seconds.values())} s or less (median)")
+
+
+def by_kind(
+    values: meta_study.Values, part: str, kinds: list[str], columns: list[str]
+) -> list[str]:
+    """Lines of a table with a row per kind of damage, which a mean can hide.
+
+    Args:
+        values: as from `meta_study.collect`.
+        part: of the tasks.
+        kinds: of every task.
+        columns: methods; the fixed number of steps of those that take steps.
+    """
+    most, few = meta_adaptation.EXAMPLES[-1], meta_adaptation.CHOSEN_AT
+    lines = [
+        f"by kind of damage, {most} examples, {few} steps where a method takes any",
+        "",
+        "| kind | tasks | " + " | ".join(columns) + " |",
+        "|---|---|" + "---|" * len(columns),
+    ]
+    for kind in sorted(set(kinds)):
+        places = [number for number, each in enumerate(kinds) if each == kind]
+        texts = [f"{len(places)}"]
+        for method in columns:
+            budgets = (most, few), (most, 0), (0, 0)
+            keys = [(part, method, *budget) for budget in budgets]
+            row = next((values[key] for key in keys if key in values), None)
+            texts.append("-" if row is None else f"{row[:, places].mean():.2f}")
+        lines.append(f"| {kind} | " + " | ".join(texts) + " |")
+    return [*lines, ""]
 
 
 def _summary(study, seeds: int) -> dict:

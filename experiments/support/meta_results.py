@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from experiments.support import meta_study
+from experiments.support import meta_stored, meta_study
 from gan_transfer import writing
 
 # Measure -> what it is; the first two are per character, the others per seed.
@@ -108,7 +108,12 @@ def write(directory, results: dict, splits: list, settings, about: str) -> list[
     lines = [about, ""]
     for part in dict.fromkeys(key[0] for key in values):
         digits = 2 if part in ("bound", "weighted") else 4
-        lines += meta_study.table(values, part, methods, MEASURES[part], digits)
+        title = MEASURES[part]
+        if meta_stored.PREDICTOR in methods:
+            title += (
+                "; the predictor's are of the steps it chose, whatever the row says"
+            )
+        lines += meta_study.table(values, part, methods, title, digits)
         if BASELINE in methods:
             lines += _gains(values, part, methods, digits)
         for examples in settings.shots[1:]:
@@ -134,7 +139,9 @@ def write(directory, results: dict, splits: list, settings, about: str) -> list[
 
 def _gains(values, part: str, methods: list[str], digits: int) -> list[str]:
     """Lines of a table: paired differences from plain pretraining + fine-tuning."""
-    others = [method for method in methods if method != BASELINE]
+    # The predictor's column of 0 steps is of the number of steps that it chose.
+    without = BASELINE, meta_stored.PREDICTOR
+    others = [method for method in methods if method not in without]
     lines = [
         f"difference from {BASELINE} + fine-tuning, paired by character, +- standard "
         "error (below 0: better)",
@@ -180,6 +187,8 @@ def _verdicts(values, methods: list[str], settings) -> list[str]:
             mine, taken = values.get((part, method, examples, steps)), f"{steps} steps"
             if not any(key[1] == method and key[3] for key in values):
                 mine, taken = values.get((part, method, examples, 0)), "no steps"
+            if method == meta_stored.PREDICTOR:
+                taken = "its own choice of steps"
             if base is None or mine is None or method in (BASELINE, "scratch"):
                 continue
             mean, error = meta_study.paired(mine, base, shared=False)

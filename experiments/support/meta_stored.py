@@ -1,11 +1,13 @@
 """The meta-database of meta-training, and what meta-test learns from it."""
 
+import collections
 import functools
 import pathlib
 
 import numpy as np
 
-METHODS = ("nearest", "predictor")
+PREDICTOR = "predictor"
+METHODS = ("nearest", PREDICTOR)
 # What the database stores; trained where it is not among --methods.
 DONORS = ("pretrain", "maml", "reptile")
 METRIC = "minus_bound_nats"
@@ -155,3 +157,19 @@ def predicted(folder: pathlib.Path, study) -> dict:
                 found[name][number, row, 0] = method[name][number, *place]
             chosen[number, row] = DONORS.index(choice.algorithm), *place
     return found | {"chosen": chosen}
+
+
+def choices(found: dict, settings) -> dict[str, int]:
+    """How often the predictor chose what, of all characters and numbers of examples.
+
+    Args:
+        found: as from `predicted`.
+        settings: with `shots` and `adaptation`.
+    """
+    places = found["chosen"][:, 1:].reshape(-1, 3)
+    counted = collections.Counter(
+        f"{DONORS[donor]}, {settings.shots[row]} examples, "
+        f"{settings.adaptation[column]} steps"
+        for donor, row, column in places.tolist()
+    )
+    return dict(counted.most_common())

@@ -49,7 +49,7 @@ _EXAMPLES = 10  # the most that a network given examples sees
 
 
 def _outer(kind: str, steps: int):
-    """The meta-optimizer: for Reptile its outer rate, falling from 1 to 0."""
+    """The meta-optimizer: for Reptile its outer rate, falling from 1 to 0.01."""
     import keras
 
     if kind == "Reptile":

@@ -23,7 +23,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 FLAGFILES = sorted((ROOT / "experiments" / "flags").glob("*/*.flags"))
 TINY = {
     "meta_restore": (
-        *("--steps=2", "--evaluations=1", "--seeds=1", "--tasks=4", "--noverbose"),
+        *("--steps=2", "--evaluations=1", "--seeds=1", "--tasks=8", "--noverbose"),
         *("--test_tasks=4", "--stored_tasks=4", "--validation_tasks=4"),
     ),
 }
@@ -31,9 +31,15 @@ FOLDERS = ("bsds500_train", "bsds500_test", "bsd68_gray")
 QUICK = ROOT / "experiments" / "flags" / "meta_restore" / "quick.flags"
 
 
-@pytest.fixture(autouse=True)
-def brief(monkeypatch):
+@pytest.fixture(scope="module", autouse=True)
+def brief():
     """Few steps, rates and images, small networks and pictures."""
+    with pytest.MonkeyPatch.context() as patched:
+        shorten(patched)
+        yield
+
+
+def shorten(monkeypatch):
     monkeypatch.setattr("experiments.meta_restore._DRAWN", 2)
     monkeypatch.setattr("experiments.meta_restore._SIDE", 64)
     monkeypatch.setattr(meta_adaptation, "EXAMPLES", (1, 2))
@@ -101,12 +107,13 @@ def check_artefacts(folder):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    return tmp_path_factory.mktemp("study") / "run"
+def finished(command, data_dir, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study") / "run"
+    run(command, folder, "--inner=head")
+    return folder
 
 
-def test_study_leaves_its_artefacts(command, finished):
-    run(command, finished, "--inner=head")
+def test_study_leaves_its_artefacts(finished):
     check_artefacts(finished)
     seconds = json.loads((finished / "summary.json").read_text())
     seconds = seconds["seconds_to_adapt_to_a_task"]
@@ -271,6 +278,13 @@ def test_learned_rates_move_fifty_times_as_fast_as_weights():
     assert np.abs(learner.log_rates).max() == pytest.approx(50 * moved, rel=0.01)
 
 
+def test_equal_compute_needs_a_task_for_every_image(command, tmp_path):
+    done = command("meta_restore", "--tasks=7", f"--out_dir={tmp_path / 'out'}")
+    assert done.returncode == 1
+    assert "--tasks=7: should be at least 8" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_pictures_of_the_training_are_not_tested_on(refused, tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
@@ -280,16 +294,3 @@ def test_pictures_of_the_training_are_not_tested_on(refused, tmp_path):
     refused("meta_restore " + flags.format(tmp_path), part)
     mixed = f"--test_photographs={tmp_path}/a --test_photographs=synthetic"
     refused(f"meta_restore {mixed}", "'synthetic' not found")
-
-
-def test_paired_difference_averages_the_seeds_of_the_same_tasks():
-    first = np.array([[1.0, 2, 6], [3, 4, 8]])
-    second = np.array([[1.0, 1, 1], [1, 1, 1]])
-    mean, error = meta_study.paired(first, second, shared=True)
-    assert mean == pytest.approx(3.0)
-    assert error == pytest.approx(np.std([1, 2, 6], ddof=1) / 3**0.5)
-    mean, error = meta_study.paired(first, second, shared=False)
-    assert mean == pytest.approx(3.0)
-    assert error == pytest.approx(np.std([0, 1, 5, 2, 3, 7], ddof=1) / 6**0.5)
-    mean, error = meta_study.paired(first[:, :1], second[:, :1], shared=True)
-    assert mean == 1 and np.isnan(error)

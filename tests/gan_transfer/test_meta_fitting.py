@@ -268,6 +268,7 @@ def bad(role):
         layer = {
             "bn": layers.BatchNormalization(name="block1_bn"),
             "dropout": layers.Dropout(0.5, name="block1_dropout"),
+            "dropping": layers.Dropout(0.5, name="block1_dropout", trainable=False),
             "frozen": layers.Activation("relu", name="block1_act"),
         }[role]
         x = layers.Conv2D(1, 1, name="head_conv", trainable=role != "frozen")(inputs)
@@ -281,6 +282,7 @@ def bad(role):
     [
         ({"build": bad("bn")}, r"block1_bn keeps state \(moving_mean\).*group norm"),
         ({"build": bad("dropout")}, "block1_dropout keeps state"),
+        ({"build": bad("dropping")}, "block1_dropout keeps state"),  # frozen, it drops
         ({"build": bad("frozen")}, "frozen; unfreeze"),
         ({"inner_rates": {"tail_.*": 0.1}}, "'tail_.*' matches no layer"),
         ({"inner_rates": {".*": 0.0}}, "not positive"),
