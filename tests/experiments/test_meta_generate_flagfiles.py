@@ -144,6 +144,16 @@ def test_flagfile_runs_and_leaves_its_artefacts(
         assert (kept.count_params() == shipped) == ("mnist" in flagfile.stem)
 
 
+@pytest.mark.slow
+def test_the_convolutional_network_is_meta_learned_too(command, characters, tmp_path):
+    words = "--model=vae_conv", "--methods=pretrain,maml"
+    done = start(command, characters, tmp_path, *words)
+    assert done.returncode == 0, done.stderr
+    kept = keras.saving.load_model(tmp_path / "cells/maml-seed0/network.keras")
+    assert any(isinstance(each, keras.layers.Conv2D) for each in kept.layers)
+    assert {row["method"] for row in rows_of(tmp_path)} == {"pretrain", "maml"}
+
+
 def test_numbers_are_those_of_a_recomputation(characters, finished):
     split = split_of(characters)
     keras.utils.set_random_seed(0)

@@ -96,6 +96,14 @@ def test_flagfile_runs_briefly_and_leaves_its_artefacts(
     check_artefacts(tmp_path)
 
 
+@pytest.mark.slow
+def test_fully_connected_network_is_meta_learned_too(command, data_dir, tmp_path):
+    run(command, tmp_path, f"--data_dir={data_dir}", "--model=meta_nn")
+    check_artefacts(tmp_path)
+    lines = (tmp_path / "table.md").read_text().splitlines()
+    assert all("meta_nn" in line for line in lines if line.startswith("unseen "))
+
+
 def check_artefacts(folder):
     summary = json.loads((folder / "summary.json").read_text())
     assert set(summary["verdict"]) == set(meta_restoration_study.PARTS)
