@@ -157,6 +157,55 @@ def curves(
         plot.savefig(temporary, format="png")
 
 
+def dots(
+    path: str | os.PathLike[str],
+    series: Mapping[str, Mapping[str, Sequence[float]]],
+    title: str,
+    label: str,
+) -> None:
+    """Writes a plot of rows: a dot for each value, a line through their mean.
+
+    Args:
+        path: the PNG to write.
+        series: text -> row -> values, a colour each.
+        title: what the picture shows.
+        label: of the values' axis, which is logarithmic from 1 on and linear below.
+    """
+    rows = list(dict.fromkeys(row for each in series.values() for row in each))
+    lanes = len(series) + 1
+    size = 8.6, 1.5 + 0.15 * lanes * len(rows)
+    plot = figure.Figure(figsize=size, layout="constrained")
+    backend_agg.FigureCanvasAgg(plot)
+    axes = plot.subplots()
+    for number, (text, found) in enumerate(series.items()):
+        colour = _COLOURS[number % len(_COLOURS)]
+        for row, values in found.items():
+            y = rows.index(row) + (number + 1) / lanes - 0.5
+            axes.plot(values, [y] * len(values), "o", color=colour, markersize=4)
+            if len(values):
+                mean = [np.mean(values)] * 2
+                ends = [y - 0.4 / lanes, y + 0.4 / lanes]
+                axes.plot(mean, ends, color=colour, linewidth=1.8)
+        axes.plot([], [], "o", color=colour, markersize=4, label=text)
+    axes.set_xscale("symlog", linthresh=1.0)
+    low, high = axes.get_xlim()
+    marks = [n * 10**e for e in range(5) for n in (1, 2, 5)]
+    ticks = [0, 0.5, *marks, *(-mark for mark in marks)]
+    ticks = [tick for tick in ticks if low <= tick <= high]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.xaxis.set_minor_locator(ticker.NullLocator())
+    axes.set_yticks(range(len(rows)), rows)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_xlabel(label)
+    plot.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold", wrap=True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="x", which="both", color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    plot.legend(loc="outside lower left", ncols=3, frameon=False, fontsize=9)
+    with writing.replacing(path) as temporary:
+        plot.savefig(temporary, format="png")
+
+
 def gif(
     path: str | os.PathLike[str],
     frames: Sequence[np.ndarray],

@@ -135,25 +135,18 @@ def verdict(results, judges: list[str]) -> list[str]:
 
 
 def draw(directory, results, dataset: str, judge: str) -> None:
-    """Distance to training and test images of every row, a line per count."""
-    counts = list(dict.fromkeys(count for count, _ in results))
-    methods = list(dict.fromkeys(method for _, method in results))
+    """Distance to training and test images: a row per lever, a dot per seed."""
     series = {}
-    for count in counts:
+    for count in dict.fromkeys(count for count, _ in results):
         for part in ("train", "test"):
-            found = {
-                number: _finite(results.get((count, method), []), f"{part}_{judge}")
-                for number, method in enumerate(methods)
+            series[f"{count} images, to {part}"] = {
+                method: _finite(row, f"{part}_{judge}")
+                for (number, method), row in results.items()
+                if number == count
             }
-            means = {n: statistics.fmean(each) for n, each in found.items() if each}
-            label = f"{count} images, to {part}"
-            series[label] = (list(means), list(means.values()), None)
-    figures.curves(
+    figures.dots(
         directory.path("distances.png"),
         series,
-        f"{dataset}: kernel distance ({judge}) by lever: "
-        + ", ".join(f"{number} {name}" for number, name in enumerate(methods)),
-        "row",
-        "distance",
-        log=True,
+        f"{dataset}: samples to the training and to the test images, a dot per seed",
+        f"kernel distance ({judge})",
     )

@@ -154,3 +154,18 @@ def test_gif_refuses_frames_of_two_shapes_and_missing_captions(tmp_path):
         figures.gif(tmp_path / "a.gif", [])
     with pytest.raises(errors.InputError, match="1 captions for 2 frames"):
         figures.gif(tmp_path / "a.gif", list(images(2)), captions=["a"])
+
+
+def test_dots_have_a_colour_a_series_and_show_values_below_0(tmp_path):
+    path, shades = tmp_path / "dots.png", {}
+    series = {"train": {"plain": [-0.5, 3.0], "lost": []}, "test": {"plain": [200.0]}}
+    figures.dots(path, series, "Title", "distance")
+    picture = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    for name, colour in (("train", (0, 0x72, 0xB2)), ("test", (0xD5, 0x5E, 0))):
+        places = (np.abs(picture - colour) < 9).all(axis=-1)
+        shades[name] = np.flatnonzero(places[: len(places) * 2 // 3].any(axis=0))
+    # From left to right: -0.5, 3 and their mean; then 200.
+    groups = np.split(shades["train"], np.flatnonzero(np.diff(shades["train"]) > 3) + 1)
+    assert len(groups) == 3
+    assert shades["test"].min() > shades["train"].max()
+    assert os.listdir(tmp_path) == ["dots.png"]

@@ -96,7 +96,7 @@ def test_study_tells_the_updates_of_its_cells(studied):
 def test_a_seed_that_diverged_is_left_out_of_the_plot(tmp_path, monkeypatch):
     drawn = {}
     monkeypatch.setattr(
-        figures, "curves", lambda path, series, *rest, **more: drawn.update(series)
+        figures, "dots", lambda path, series, *rest, **more: drawn.update(series)
     )
     lost, whole = (
         {"outcome": "diverged"},
@@ -111,10 +111,10 @@ def test_a_seed_that_diverged_is_left_out_of_the_plot(tmp_path, monkeypatch):
     directory = run.RunDirectory(tmp_path, resumed=False)
     generalisation_report.draw(directory, results, "toy", "pca")
     assert drawn == {
-        "100 images, to train": ([0, 2], [2.0, 2.0], None),
-        "100 images, to test": ([0, 2], [3.0, 4.0], None),
-        "1000 images, to train": ([0], [2.0], None),
-        "1000 images, to test": ([0], [3.0], None),
+        "100 images, to train": {"plain": [2.0], "R1": [], "pruned": [2.0, 2.0]},
+        "100 images, to test": {"plain": [3.0], "R1": [], "pruned": [3.0, 5.0]},
+        "1000 images, to train": {"plain": [2.0]},
+        "1000 images, to test": {"plain": [3.0]},
     }
 
 
