@@ -117,6 +117,7 @@ def main(argv):
         for seed in range(flags.SEEDS.value)
     ]
     if flags.START_FROM.value is not None:
+        pretrained.load_gan(flags.START_FROM.value)  # or refuse a VAE
         _check_source(
             pretrained.describe(flags.START_FROM.value),
             splits[0].test[0].pixels.shape[1:],
@@ -134,15 +135,26 @@ def main(argv):
         folder, flags.configuration(argv[0]), flags.OVERWRITE.value
     )
     results = {}
-    for split in splits:
+    for count, split in enumerate(splits, 1):
         found = _results(kind(settings, split, folder), methods, directory)
         results |= {(name, split.seed): found[name] for name in methods}
+        # A study of hours has something to show after every seed.
+        _report(directory, results, splits[:count], settings)
+    print((directory.path("table.md")).read_text(encoding="utf-8"))
+    seconds = meta_results.seconds(results)
+    if seconds:
+        print(f"adapting to one task took {max(seconds.values())} s or less (median)")
+    print(f"table, plots, pictures and cells are in {directory.folder}")
+
+
+def _report(directory, results: dict, splits: list, settings) -> None:
+    """Write table, plots, pictures and summary of the seeds that ended."""
     about = (
-        f"{model}, {_TEST.value} characters of unseen alphabets, seeds 0 to "
-        f"{flags.SEEDS.value - 1}, {budgets['steps']:,} updates of "
+        f"{flags.one_of(flags.MODEL, MODELS)}, {_TEST.value} characters of unseen "
+        f"alphabets, seeds 0 "
+        f"to {len(splits) - 1}, {settings.steps:,} updates of "
         f"{flags.BATCH_SIZE.value} images"
     )
-    seconds = meta_results.seconds(results)
     verdicts = meta_results.write(directory, results, splits, settings, about)
     directory.write_summary(
         {
@@ -159,13 +171,9 @@ def main(argv):
                 for (name, seed), each in results.items()
                 if name == meta_stored.PREDICTOR
             },
-            "seconds_to_adapt_to_a_task": seconds,
+            "seconds_to_adapt_to_a_task": meta_results.seconds(results),
         }
     )
-    print((directory.path("table.md")).read_text(encoding="utf-8"))
-    if seconds:
-        print(f"adapting to one task took {max(seconds.values())} s or less (median)")
-    print(f"table, plots, pictures and cells are in {directory.folder}")
 
 
 def _check_source(described: dict, shape: tuple[int, int, int]) -> None:

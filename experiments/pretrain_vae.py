@@ -166,12 +166,15 @@ def _bounds(session) -> dict[str, float]:
     some = subsets.some(test, _WEIGHTED_IMAGES.value)
     weighted, bounds = session.model.log_likelihood(some, samples=_SAMPLES)
     minus_elbo, gaps = -session.model.bound(test), weighted - bounds
-    return {
+    found = {
         "minus_elbo_nats": minus_elbo,
         f"minus_log_likelihood_iw{_SAMPLES}_nats": minus_elbo - gaps.mean(),
-        "minus_log_likelihood_standard_error": gaps.std(ddof=1) / len(gaps) ** 0.5,
         "minus_log_likelihood_images": len(gaps),
     }
+    if len(gaps) > 1:
+        error = gaps.std(ddof=1) / len(gaps) ** 0.5
+        found["minus_log_likelihood_standard_error"] = error
+    return found
 
 
 if __name__ == "__main__":

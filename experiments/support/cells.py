@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 
-from gan_transfer import errors
+from gan_transfer import errors, writing
 
 Key = tuple  # (seed, ...)
 FLAGS = pathlib.Path(__file__).parents[1] / "flags"
@@ -93,7 +93,10 @@ def run(cell: Cell, folder: pathlib.Path, scale: float, place: str) -> dict:
     line = said[-1].removeprefix("error: ") if said else f"see {log}"
     if "training diverged" not in line:
         raise errors.InputError(f"{cell.name} ended without a summary: {line}")
-    return {"outcome": "diverged", "scores": {}}
+    found = {"outcome": "diverged", "scores": {}}
+    with writing.replacing(summary) as temporary:
+        temporary.write_text(json.dumps(found))
+    return found
 
 
 def run_all(

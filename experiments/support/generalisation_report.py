@@ -52,10 +52,16 @@ def _has(results, name: str) -> bool:
     return any(name in found for row in results.values() for found in row)
 
 
+def _values(row: list[dict], name: str) -> list[float]:
+    """The values of the runs that nothing stopped, NaN for the others."""
+    return [
+        found.get(name, math.nan) if found["outcome"] == "completed" else math.nan
+        for found in row
+    ]
+
+
 def _finite(row: list[dict], name: str) -> list[float]:
-    """The values of the runs that have one."""
-    values = (found.get(name, math.nan) for found in row)
-    return [value for value in values if math.isfinite(value)]
+    return [value for value in _values(row, name) if math.isfinite(value)]
 
 
 def _table(levers, results, judges: list[str]) -> str:
@@ -78,10 +84,7 @@ def _table(levers, results, judges: list[str]) -> str:
             count,
             levers[method],
             method,
-            *(
-                cells.spread([found.get(key, math.nan) for found in row])
-                for _, key in columns
-            ),
+            *(cells.spread(_values(row, key)) for _, key in columns),
             cells.outcomes(row),
         ]
         for (count, method), row in results.items()

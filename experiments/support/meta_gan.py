@@ -6,6 +6,7 @@ import itertools
 import time
 
 from experiments.support import flags, meta_characters, meta_reptile
+from gan_transfer import errors
 
 RATES = (5e-5, 2e-4, 1e-3)  # of the adaptation, to choose from
 _RATE = 2e-4  # of pretraining and of Reptile's own inner loop
@@ -150,13 +151,16 @@ class Study(meta_characters.Study):
         for row, column in self._budgets()[1:]:
             missed = {}
             for rate, learner in learners.items():
-                made = [
-                    self._samples(learner, task, number, row, column)
-                    for number, task in enumerate(tasks)
-                ]
+                try:
+                    made = [
+                        self._samples(learner, task, number, row, column)
+                        for number, task in enumerate(tasks)
+                    ]
+                except errors.Diverged:
+                    missed[rate] = np.inf
+                    continue
                 fake = features.extract(pca, np.concatenate(made))
-                distance = metrics.kernel_distance(real, fake)[0]
-                missed[rate] = distance if np.isfinite(distance) else np.inf
+                missed[rate] = metrics.kernel_distance(real, fake)[0]
             rates[row, column] = min(missed, key=missed.get)
         return rates
 

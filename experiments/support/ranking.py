@@ -38,7 +38,8 @@ def report(results: Mapping[tuple[str, str], Sequence[dict]]) -> str:
 
     That for both distances, the classifier's and that of the pixels. A pair counts
     where every seed of one is better than every seed of the other; a run without a
-    distance, one that diverged, is worse than any.
+    distance, one that diverged before it had any, is worse than any; one that was
+    stopped later counts by the best state that it kept.
 
     Args:
         results: (row, data set) -> summaries of its seeds. Rows and data sets that the

@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import platform
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -36,7 +37,7 @@ _FILES = """
     bound_*.png weighted_*.png kcd_*.png pca_kernel_*.png text_*.png omniglot_*.png
     rust_*.png
 """.split()
-_FOLDERS = "samples cells tensorboard seed[0-9]* database*".split()
+_FOLDERS = re.compile(r"samples|cells|tensorboard|seed\d+|database(_seed\d+)?")
 _ENDINGS = """
     *.csv *.json *.md *.h5 *.keras *.npz *.png *.log flags.txt events.* tasks.sqlite*
     .*.tmp
@@ -300,7 +301,7 @@ def _remove_artefacts(folder: pathlib.Path) -> None:
     for pattern in _FILES:
         for path in folder.glob(pattern):
             path.unlink()
-    for made in (path for pattern in _FOLDERS for path in folder.glob(pattern)):
+    for made in [path for path in folder.iterdir() if _FOLDERS.fullmatch(path.name)]:
         for parent, _, names in os.walk(made, topdown=False):
             for name in names:
                 if any(fnmatch.fnmatchcase(name, each) for each in _ENDINGS):

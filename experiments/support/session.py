@@ -162,7 +162,10 @@ class Session:
 
         callbacks = (keras.callbacks.LambdaCallback(on_epoch_end=watch),)
         if "discriminator" in self.model.networks():
-            measure = judging.coverage(self.train, self.extractors)
+            judges = self.extractors
+            if self.validation is None:  # no test image decides when a run stops
+                judges = judging.extractors(self.train)
+            measure = judging.coverage(self.train, judges)
             guard = stability.CollapseGuard(
                 self.run.folder,
                 lambda: measure(judging.pixels(self.model, judging.COVERED, seed=3)),

@@ -1,7 +1,6 @@
 """The documents' systems, a row each: table, stability, samples (A 2 to E 3.3)."""
 
 import dataclasses
-import json
 import math
 import pathlib
 
@@ -166,13 +165,13 @@ def _draw(directory, results) -> None:
         from gan_transfer import data, pretrained
 
         for (name, dataset), found in results.items():
-            cell, _ = next(iter(found.values()))
-            folder = directory.folder / "cells" / cell.name
-            made = pathlib.Path(folder / "summary.json").exists()
-            if ROWS[name].script == "pretrain_cyclegan" or not made:
+            cell, summary = next(iter(found.values()))
+            # One that diverged before it was ever scored left no networks.
+            if ROWS[name].script == "pretrain_cyclegan" or not summary["scores"]:
                 continue
-            samples = data.to_uint8(pretrained.load(folder).generate(_SHOWN, seed=0))
-            on = dataset or json.loads((folder / "summary.json").read_text())["dataset"]
+            gan = pretrained.load(directory.folder / "cells" / cell.name)
+            samples = data.to_uint8(gan.generate(_SHOWN, seed=0))
+            on = dataset or summary["dataset"]
             sheets.setdefault(on, []).append((ROWS[name].what, samples))
     for dataset, rows in sheets.items():
         figures.pairs(

@@ -1,6 +1,7 @@
 """Cells of the studies, and what the studies say of hand-written results."""
 
 import math
+import types
 
 import pytest
 from absl import flags as absl_flags
@@ -19,6 +20,23 @@ def test_a_cell_that_refuses_its_input_says_so(tmp_path):
     # The log has what the script said, both times.
     log = (tmp_path / "broken.log").read_text()
     assert log.count("error: ") == log.count("/no/such.npz") == 2
+
+
+def test_a_cell_that_diverges_at_once_is_kept_as_that(tmp_path, monkeypatch):
+    ran = []
+
+    def process(command, **kwargs):
+        ran.append(command)
+        (tmp_path / "wild").mkdir()  # as a run that trained
+        line = "error: training diverged at update 3\n"
+        return types.SimpleNamespace(stderr=line, returncode=2)
+
+    monkeypatch.setattr(cells.subprocess, "run", process)
+    cell = cells.Cell("wild", "pretrain", "mnist")
+    for _ in range(2):
+        found = cells.run(cell, tmp_path, 0.1, "[1/1]")
+        assert found == {"outcome": "diverged", "scores": {}}
+    assert len(ran) == 1
 
 
 def test_cells_that_cannot_be_run_do_not_stop_the_study(tmp_path, monkeypatch, capsys):
@@ -149,7 +167,8 @@ def test_the_verdict_needs_three_seeds_apart_in_every_measure():
     def runs(**measures):
         names, columns = zip(*measures.items(), strict=True)
         return [
-            {f"{name}_pca": value for name, value in zip(names, row, strict=True)}
+            {"outcome": "completed"}
+            | {f"{name}_pca": value for name, value in zip(names, row, strict=True)}
             for row in zip(*columns, strict=True)
         ]
 
@@ -161,8 +180,11 @@ def test_the_verdict_needs_three_seeds_apart_in_every_measure():
         ("100", "pruned"): runs(
             test=(7, 8, 9), gap=(0, 0, 0.5), memorised=(1, 1, 1), memorised_real=real
         ),
-        # One of its runs has diverged: it is left out, and the others are not.
-        ("100", "augmentation"): [*runs(test=(1, 2), gap=(0, 0)), {}],
+        # One of its runs was stopped: it is left out, and the others are not.
+        ("100", "augmentation"): [
+            *runs(test=(1, 2), gap=(0, 0)),
+            {"outcome": "collapsed", "test_pca": 3, "gap_pca": 0},
+        ],
         ("100", "half width"): runs(test=(3, 4.5, 7), **same),
         ("all", "plain"): runs(test=(4, 5), gap=(1, 2)),
         ("all", "R1"): runs(test=(1, 2), gap=(1, 2)),
@@ -179,7 +201,11 @@ def test_the_verdict_needs_three_seeds_apart_in_every_measure():
     ]
     for row in results.values():
         for found in row:
-            found |= {name[:-3] + "classifier": x for name, x in found.items()}
+            found |= {
+                name.removesuffix("pca") + "classifier": value
+                for name, value in found.items()
+                if name.endswith("_pca")
+            }
     both = generalisation_report.verdict(results, ["classifier", "pca"])
     assert [line.count("(pca)") for line in both] == [0, 0, 0, 1, 1, 1, 0]
     assert both[0] == both[3].replace("(pca)", "(classifier)")

@@ -6,7 +6,7 @@ import types
 import numpy as np
 
 from experiments.support import meta_gan
-from gan_transfer import data
+from gan_transfer import data, errors
 
 
 def test_validation_characters_choose_a_rate_for_every_budget(monkeypatch):
@@ -31,6 +31,27 @@ def test_validation_characters_choose_a_rate_for_every_budget(monkeypatch):
     rates = study._chosen_rates(learners)
     # No examples go with no steps, and take no rate.
     assert rates.tolist() == [[0, 0, 0], [0, *meta_gan.RATES[1:]]]
+
+
+def test_a_rate_that_diverges_is_not_chosen(monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 256, (120, 28, 28, 1), np.uint8)
+    split = types.SimpleNamespace(
+        seed=0,
+        validation=["first", "second"],
+        drawings=lambda: pixels[:100],
+        held_out=lambda given: pixels[100:],
+    )
+    settings = meta_gan.Settings(None, 4, 1, (0, 5), (0, 1))
+    study = meta_gan.Study(settings, split, pathlib.Path())
+
+    def samples(learner, task, number, row, column):
+        if number and learner != meta_gan.RATES[1]:
+            raise errors.Diverged("not finite")
+        return pixels[:10]
+
+    monkeypatch.setattr(study, "_samples", samples)
+    rates = study._chosen_rates({rate: rate for rate in meta_gan.RATES})
+    assert rates.tolist() == [[0, 0], [0, meta_gan.RATES[1]]]
 
 
 def test_without_steps_a_learner_has_the_generator_that_was_trained():

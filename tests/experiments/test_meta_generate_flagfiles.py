@@ -35,7 +35,6 @@ TINY = {
 }
 STORED = "--stored_characters"
 TINY_GAN, TINY_VAE = ("--gan_width=4",), (f"{STORED}=3",)
-FEW = "--test_characters=2 --validation_characters=1"
 SLOW = {"quick", "omniglot_gan_from_mnist"}
 MINE = [path for path in FLAGFILES if path.parent.name in TINY]
 (FLAGFILE,) = (f"--flagfile={path}" for path in MINE if path.stem == "omniglot")
@@ -49,24 +48,6 @@ def eager():
     tf.config.run_functions_eagerly(True)
     yield
     tf.config.run_functions_eagerly(False)
-
-
-@pytest.fixture(scope="module")
-def characters(tmp_path_factory):
-    """Four alphabets of three characters with 20 drawings each."""
-    path = tmp_path_factory.mktemp("data") / "omniglot_small.npz"
-    number = np.repeat(np.arange(12), 20)
-    strokes = np.random.default_rng(0).random((12, 28, 28)) < 0.2
-    noise = np.random.default_rng(1).integers(0, 56, (240, 28, 28), np.uint8)
-    np.savez(
-        path,
-        x=np.where(strokes[number], 255 - noise, noise).astype(np.uint8),
-        alphabet=number // 3,
-        character=number,
-        alphabet_names=np.array(list("ABCD")),
-        character_names=np.array([f"c{each}" for each in range(12)]),
-    )
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -274,33 +255,3 @@ def test_split_shares_no_alphabet_and_turns_training_characters(characters):
     np.testing.assert_array_equal(data.to_uint8(query), held[1])
     rows = {each.tobytes() for each in data.to_uint8(support)}
     assert not rows & {each.tobytes() for each in held[1]}
-
-
-@pytest.mark.parametrize(
-    ("words", "parts", "status"),
-    [
-        ("--methods=magic", ["--methods=magic", "context"], 1),
-        ("--model=gan --methods=maml", ["--methods=maml", "reptile"], 1),
-        ("--start_from=mnist", ["--start_from is for --model=gan"], 1),
-        (f"--model=gan {STORED}=4", [f"{STORED} is for the VAEs"], 1),
-        ("--model=gan --learning_rate=2e-3", ["--learning_rate is for the VAEs"], 1),
-        ("--gan_width=4", ["--gan_width is for --model=gan"], 1),
-        ("--shots=5,1", ["--shots=5,1", "rising numbers", "10"], 2),
-        ("--adaptation=x", ["--adaptation=x", "rising numbers"], 2),
-        ("--test_characters=500", ["cannot hold out 500"], 2),
-        ("--characters=no.npz", ["'no.npz' not found"], 2),
-        (f"{FEW} {STORED}=6", ["6 characters to learn from", f"lower {STORED}"], 2),
-        (f"{FEW} --model=gan --start_from=emoji64", ["makes 64x64x3 images"], 2),
-        (f"{FEW} {STORED}=3 --adapting=typo", ["'typo' matches no layer"], 2),
-    ],
-)
-def test_what_cannot_work_is_refused(
-    command, characters, words, parts, status, tmp_path
-):
-    out = tmp_path / "out"
-    given = (f"--data_dir={characters.parent}", f"--out_dir={out}")
-    done = command("meta_generate", *words.split(), *given)
-    assert done.returncode == status, done.stderr
-    (line,) = done.stderr.splitlines()
-    assert all(part in line for part in parts), line
-    assert not out.exists()

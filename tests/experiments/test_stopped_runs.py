@@ -5,11 +5,12 @@ import math
 import pathlib
 import types
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
 from experiments.support import judging, session, translation
-from gan_transfer import callbacks, errors, pretrained
+from gan_transfer import callbacks, errors, features, pretrained
 
 LEFT = {"summary.json", "samples.png", "losses.png", "averaged_generator.keras"}
 
@@ -90,6 +91,27 @@ def test_a_run_that_diverges_at_once_has_nothing_to_keep(
     assert done.returncode == 2
     assert "training diverged" in done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"flags.txt"}
+
+
+def test_the_guard_knows_the_training_images_alone(
+    command, material, short, tmp_path, monkeypatch
+):
+    """Also where they are too few for the pixel components that scores go by."""
+    given = []
+
+    def coverage(train, chosen):
+        given.append((train, chosen["pca"]))
+        return lambda samples: 0.9
+
+    monkeypatch.setattr(judging, "coverage", coverage)
+    line = [f"--dataset={material}/grey.npz", *short, f"--out_dir={tmp_path}"]
+    done = command("pretrain", *line, "--limit=5")
+    assert done.returncode == 0, done.stderr
+    ((train, components),) = given
+    assert len(train) == 5
+    alone = features.PixelPCA(train, 1)
+    found, wanted = (features.extract(each, train) for each in (components, alone))
+    np.testing.assert_array_equal(found, wanted)
 
 
 @pytest.mark.parametrize(("updates", "kept"), [(2, []), (3, [3])])

@@ -207,14 +207,18 @@ def test_overwrite_removes_what_runs_write_and_nothing_else(folder):
     cell.mkdir(parents=True)
     for name in (*theirs.split(), "notes.md", "cells/a-seed0/flags.txt"):
         old.path(name).touch()
-    (folder / "mine").mkdir()
-    for name in ("mine/thesis.tex", "mine/samples.png", "holiday.png"):
+    for name in ("mine", "seed0", "seed0_old", "database_seed1", "database_backup"):
+        (folder / name).mkdir()
+        (folder / name / "samples.png").touch()
+    for name in ("mine/thesis.tex", "holiday.png"):
         (folder / name).touch()
     new = run.RunDirectory.open(folder, {"steps": "9"}, overwrite=True)
     assert not new.resumed
     left = sorted(os.listdir(folder))
-    assert left == ["flags.txt", "holiday.png", "mine", "notes.md"]
-    assert sorted(os.listdir(folder / "mine")) == ["samples.png", "thesis.tex"]
+    mine = ["database_backup", "mine", "seed0_old"]
+    assert left == sorted(["flags.txt", "holiday.png", "notes.md", *mine])
+    assert all((folder / name / "samples.png").exists() for name in mine)
+    assert (folder / "mine" / "thesis.tex").exists()
     assert (folder / "flags.txt").read_text() == "--steps=9\n"
 
 

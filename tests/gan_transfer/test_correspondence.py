@@ -1,5 +1,7 @@
 """Cross-domain correspondence: what was alike stays alike (document B 5)."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -165,12 +167,20 @@ def test_training_keeps_the_source_and_pays_for_leaving_it():
 
 
 def test_conditional_generators_are_held_too():
-    networks = presets.build("dcgan", 16, 1, classes=2, width=2, latent_dim=LATENT)
-    gan = adversarial.GAN(*networks)
-    compiled(gan)
-    images = tf.zeros((BATCH, 16, 16, 1))
-    logs = gan.train_step((images, tf.range(BATCH) % 2))
-    assert all(np.isfinite(value) for value in logs.values())
+    moved = []
+    for weight in (1.0, 0.0):
+        keras.utils.set_random_seed(0)
+        gan = adversarial.GAN(
+            *presets.build("dcgan", 16, 1, classes=2, width=2, latent_dim=LATENT)
+        )
+        (term,) = compiled(gan).generator_terms
+        shake(gan.generator, 3)  # where it started, the term has no gradient
+        gan.generator_terms = [dataclasses.replace(term, weight=weight * term.weight)]
+        gan.train_step((tf.zeros((BATCH, 16, 16, 1)), tf.range(BATCH) % 2))
+        moved.append([each.numpy() for each in term.target.trainable_variables])
+    for held, free in zip(*moved, strict=True):
+        assert np.isfinite(held).all()
+        assert np.any(held != free)
 
 
 def test_eager_equals_compiled():
