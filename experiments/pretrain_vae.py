@@ -139,11 +139,17 @@ def main(argv):
             vae.compile(transfer.adam(learning_rate=rate))
 
         rows = session.fit(compile_phase)
-    scores = session.finish(rows, lambda: _bounds(session))
+    nats = {}
+
+    def bounds():
+        nats.update(_bounds(session))
+        return nats
+
+    scores = session.finish(rows, bounds)
     shown = sessions.some(images.test)
     reconstruction.draw(session.run, vae, shown, session.title)
     print(f"{session.title}, test scores:")
-    judging.print_scores(scores)
+    judging.print_scores(nats | scores)
     print(f"pictures, models and summary.json are in {session.run.folder}")
 
 

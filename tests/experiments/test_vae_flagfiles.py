@@ -180,6 +180,8 @@ def test_five_pictures_are_enough(command, tmp_path):
         data = f"--dataset={tmp_path}/five.npz"
         done = command(script, *words, data, f"--out_dir={out}")
         assert done.returncode == 0, done.stderr
+        said = "  minus_elbo_nats  " in done.stdout
+        assert said == (script == "pretrain_vae")
         pictures = written(out) & PICTURES
         assert pictures == {"reconstructions.png"}  # one test image, no walk
 
