@@ -151,8 +151,7 @@ def _report(directory, results: dict, splits: list, settings) -> None:
     """Write table, plots, pictures and summary of the seeds that ended."""
     about = (
         f"{flags.one_of(flags.MODEL, MODELS)}, {_TEST.value} characters of unseen "
-        f"alphabets, seeds 0 "
-        f"to {len(splits) - 1}, {settings.steps:,} updates of "
+        f"alphabets, seeds 0 to {len(splits) - 1}, {settings.steps:,} updates of "
         f"{flags.BATCH_SIZE.value} images"
     )
     verdicts = meta_results.write(directory, results, splits, settings, about)

@@ -136,7 +136,6 @@ def curves(
             axis_part(ticker.LogFormatter(minor_thresholds=(2, 0.5)))
         if not all(np.all(each) for each in positive):
             y_label += " (values <= 0 not shown)"
-    plot.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold", wrap=True)
     axes.set_xlabel(x_label)
     axes.set_ylabel(textwrap.fill(y_label, 44))  # longer lines leave the picture
     whole = all(np.all(np.mod(x, 1) == 0) for x, _, _ in series.values())
@@ -147,11 +146,17 @@ def curves(
         axes.xaxis.set_minor_locator(ticker.NullLocator())
     else:
         axes.xaxis.set_major_locator(ticker.MaxNLocator(nbins=8, integer=whole))
+    _write_plot(path, plot, axes, title, list(series))
+
+
+def _write_plot(path, plot, axes, title: str, names: Sequence[str], lines="both"):
+    """Title, grid and, where there are several names, the legend of a plot; its PNG."""
+    plot.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold", wrap=True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(which="both", color="#dddddd", linewidth=0.6)
+    axes.grid(axis=lines, which="both", color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
-    if len(series) > 1:
-        columns = 3 if max(map(len, series)) < 28 else 2
+    if len(names) > 1:
+        columns = 3 if max(map(len, names)) < 28 else 2
         plot.legend(loc="outside lower left", ncols=columns, frameon=False, fontsize=9)
     with writing.replacing(path) as temporary:
         plot.savefig(temporary, format="png")
@@ -197,13 +202,7 @@ def dots(
     axes.set_yticks(range(len(rows)), rows)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlabel(label)
-    plot.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold", wrap=True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="x", which="both", color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
-    plot.legend(loc="outside lower left", ncols=3, frameon=False, fontsize=9)
-    with writing.replacing(path) as temporary:
-        plot.savefig(temporary, format="png")
+    _write_plot(path, plot, axes, title, list(series), lines="x")
 
 
 def gif(
